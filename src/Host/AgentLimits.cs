@@ -18,8 +18,8 @@ public static class AgentLimits
     /// <summary>Ended clones that are remembered with their logs; the oldest go first.</summary>
     public const int RememberedClones = 2_000;
 
-    /// <summary>Longest payload of one clone, bytes.</summary>
-    public const int MaxPayloadBytes = 4 * 1024 * 1024;
+    /// <summary>Longest payload of one clone, bytes: with the rest of its line it has to fit into the channel before anybody reads.</summary>
+    public const int MaxPayloadBytes = 96 * 1024;
 
     /// <summary>How long a stopping agent waits for its clones to be gone.</summary>
     public static readonly TimeSpan StopTimeout = TimeSpan.FromSeconds(10);

@@ -62,20 +62,10 @@ public sealed class RunDirectory
     }
 
     /// <summary>Waits until nobody else is starting an agent here.</summary>
-    public SafeFileHandle LockStart()
-    {
-        var file = OpenLockFile(StartLockPath);
-        try
-        {
-            Flock.LockExclusive(file, StartLockPath);
-            return file;
-        }
-        catch
-        {
-            file.Dispose();
-            throw;
-        }
-    }
+    public SafeFileHandle LockStart() => LockWaiting(StartLockPath);
+
+    /// <summary>Waits until no agent has the directory.</summary>
+    public void WaitUntilFree() => LockWaiting(LockPath).Dispose();
 
     /// <summary>Removes what an agent that died left behind; only with <see cref="Lock"/> held.</summary>
     public void RemoveLeftovers()
@@ -83,6 +73,21 @@ public sealed class RunDirectory
         File.Delete(SocketPath);
         if (Directory.Exists(ClonesPath))
             Directory.Delete(ClonesPath, recursive: true);
+    }
+
+    private static SafeFileHandle LockWaiting(string path)
+    {
+        var file = OpenLockFile(path);
+        try
+        {
+            Flock.LockExclusive(file, path);
+            return file;
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
     }
 
     // FileShare.ReadWrite: .NET's own locking must not take the lock that Flock is about to take.

@@ -19,7 +19,6 @@ public sealed class CloneFarm : IDisposable
     private readonly ConcurrentQueue<CloneRecord> _endedOrder = [];
     private readonly LaunchQueue _queue;
     private readonly OutputPump _pump;
-    private long _generation;
     private volatile bool _stopping;
 
     /// <param name="logRoot">Each clone that writes something gets a directory there.</param>
@@ -128,9 +127,9 @@ public sealed class CloneFarm : IDisposable
             _ => request.Payloads[index],
         };
         var orderedAt = Stopwatch.GetTimestamp();
-        var process = prepared.Launch(new CloneOrder(id, payload, request.Environment, Interlocked.Increment(ref _generation)));
+        var process = prepared.Launch(new CloneOrder(id, payload, request.Environment));
         // The agent has no input for a clone: it reads end of file.
-        process.Stdin.Dispose();
+        process.Stdin?.Dispose();
         var record = new CloneRecord(id, request.Snapshot, prepared.Digest, Path.Combine(_logRoot, id), orderedAt)
         {
             Process = process,

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 using Snapshots.Client.V1;
 using Snapshots.Linux;
@@ -25,8 +24,7 @@ public interface IPreparedSnapshot
 }
 
 /// <param name="Id">Unique among all clones of the agent.</param>
-/// <param name="Generation">Different for every clone of the agent, ascending.</param>
-public sealed record CloneOrder(string Id, string? PayloadJson, IReadOnlyDictionary<string, string> Environment, long Generation);
+public sealed record CloneOrder(string Id, string? PayloadJson, IReadOnlyDictionary<string, string> Environment);
 
 /// <summary>A clone with our ends of its pipes. <see cref="IDisposable.Dispose"/> kills it with all its processes and closes the ends.</summary>
 public interface IRunningClone : IDisposable
@@ -36,20 +34,21 @@ public interface IRunningClone : IDisposable
 
     CloneTimings Timings { get; }
 
-    SafeFileHandle Stdin { get; }
+    /// <summary>Our ends of its pipes; null where the worker had something else there.</summary>
+    SafeFileHandle? Stdin { get; }
 
-    SafeFileHandle Stdout { get; }
+    SafeFileHandle? Stdout { get; }
 
-    SafeFileHandle Stderr { get; }
+    SafeFileHandle? Stderr { get; }
 
     /// <summary>Our end of its channel; null for workers without one.</summary>
-    SafeHandle? Channel { get; }
+    SafeFileHandle? Channel { get; }
 
     /// <summary>Becomes readable when the first process ended.</summary>
     SafeFileHandle PidFd { get; }
 
-    /// <summary>Reaps the first process if it has ended.</summary>
-    bool TryGetExit(out ExitStatus status);
+    /// <summary>Reaps the first process if it has ended; null while it runs.</summary>
+    ExitStatus? TryGetExit();
 
     /// <summary>Ends the first process at once; does not wait.</summary>
     void Kill();

@@ -87,8 +87,7 @@ public sealed class OutputPump : IDisposable
             {
                 Watch(pumped, SourceKind.Stdout, record.Process.Stdout);
                 Watch(pumped, SourceKind.Stderr, record.Process.Stderr);
-                if (record.Process.Channel is { } channel)
-                    Watch(pumped, SourceKind.Channel, channel);
+                Watch(pumped, SourceKind.Channel, record.Process.Channel);
                 Watch(pumped, SourceKind.End, record.Process.PidFd);
             }
             catch (LinuxException e)
@@ -107,8 +106,10 @@ public sealed class OutputPump : IDisposable
         _ended.Add((clone.Record, clone.Record.MicrosecondsSinceOrder));
     }
 
-    private void Watch(PumpedClone clone, SourceKind kind, SafeHandle descriptor)
+    private void Watch(PumpedClone clone, SourceKind kind, SafeHandle? descriptor)
     {
+        if (descriptor is null)
+            return;
         if (kind != SourceKind.End)
             DescriptorRead.SetNonBlocking(descriptor, $"{kind} of clone {clone.Record.Id}");
         var source = new Source(++_lastKey, clone, kind, descriptor);
@@ -193,8 +194,7 @@ public sealed class OutputPump : IDisposable
         foreach (var (record, endedMicroseconds) in _ended.GetConsumingEnumerable())
         {
             // The status is there when the pidfd was readable; a clone that could not be watched dies by the disposal.
-            if (!record.Process.TryGetExit(out var exit))
-                exit = new ExitStatus(Signaled: true, SigKill);
+            var exit = record.Process.TryGetExit() ?? new ExitStatus(Signaled: true, SigKill);
             record.Dispose();
             record.SetEnded(exit, endedMicroseconds);
             _forget(record);
