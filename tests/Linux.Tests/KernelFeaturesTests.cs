@@ -4,6 +4,9 @@ using Xunit;
 
 namespace Snapshots.Linux.Tests;
 
+// Alone, because one test looks at the children of this process and others start some.
+[CollectionDefinition("alone", DisableParallelization = true)]
+[Collection("alone")]
 public sealed class KernelFeaturesTests
 {
     [Fact]

@@ -55,6 +55,10 @@ internal static class CompiledC
         #include <linux/netlink_diag.h>
         #include <linux/prctl.h>
         #include <linux/rseq.h>
+        #include <linux/ptrace.h>
+        #define sched_param kernel_sched_param /* sched.h has it too */
+        #include <linux/sched/types.h>
+        #undef sched_param
         #include <linux/securebits.h>
         #include <linux/sock_diag.h>
         #include <linux/sockios.h>

@@ -12,6 +12,9 @@ public sealed partial class KernelConstantTests
 {
     private static readonly Dictionary<string, string> Expressions = new()
     {
+        ["EVENT_STOP"] = "PTRACE_EVENT_STOP",
+        ["O_TRACESYSGOOD"] = "PTRACE_O_TRACESYSGOOD",
+        ["P_PID"] = "P_PID",
         ["CLD_EXITED"] = "CLD_EXITED",
         ["INET_DIAG_SKV6ONLY"] = "INET_DIAG_SKV6ONLY",
         ["KCMP_EPOLL_TFD"] = "KCMP_EPOLL_TFD",
