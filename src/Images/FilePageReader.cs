@@ -17,8 +17,9 @@ internal sealed class FilePageReader : IPageReader
     private readonly string _path;
     private readonly PageBlob _blob;
     private readonly bool[] _verified;
-    // Guarded by _gate; most recently used last.
+    // Both guarded by _gate: the most recently verified last; buffers are used again, since touching new memory costs more than hashing it.
     private readonly List<(int Index, byte[] Contents)> _kept = [];
+    private readonly Stack<byte[]> _free = [];
     private readonly Lock _gate = new();
 
     public FilePageReader(SafeFileHandle file, string path, PageBlob blob)
@@ -64,11 +65,22 @@ internal sealed class FilePageReader : IPageReader
             ReadExactly(index, inSegment, part);
             return;
         }
-        var contents = GC.AllocateUninitializedArray<byte>(SegmentLength(index));
-        ReadExactly(index, 0, contents);
-        Verify(index, contents);
-        contents.AsSpan(inSegment, part.Length).CopyTo(part);
+        var contents = TakeBuffer();
+        var segment = contents.AsSpan(0, SegmentLength(index));
+        ReadExactly(index, 0, segment);
+        Verify(index, segment);
+        segment.Slice(inSegment, part.Length).CopyTo(part);
         Keep(index, contents);
+    }
+
+    private byte[] TakeBuffer()
+    {
+        lock (_gate)
+        {
+            if (_free.TryPop(out var used))
+                return used;
+        }
+        return GC.AllocateUninitializedArray<byte>((int)Math.Min(_blob.SegmentBytes, LengthBytes));
     }
 
     private bool TryCopyKept(int index, int inSegment, Span<byte> part)
@@ -88,7 +100,10 @@ internal sealed class FilePageReader : IPageReader
         lock (_gate)
         {
             if (_kept.Count == KeptSegments)
+            {
+                _free.Push(_kept[0].Contents);
                 _kept.RemoveAt(0);
+            }
             _kept.Add((index, contents));
         }
     }
