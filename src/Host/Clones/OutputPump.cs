@@ -18,7 +18,7 @@ public sealed class OutputPump : IDisposable
 {
     private const ulong WakeKey = 0;
     private const int SigKill = 9;
-    private readonly Epoll _epoll = new();
+    private readonly EpollSet _epoll = new();
     private readonly EventCounter _wake = new();
     private readonly ConcurrentQueue<CloneRecord> _arrivals = new();
     private readonly BlockingCollection<(CloneRecord Record, double EndedMicroseconds)> _ended = [];

@@ -3,7 +3,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Snapshots.Linux.Syscalls;
 
-/// <summary>A counter that wakes whoever polls it: how other threads interrupt an <see cref="Epoll.Wait"/>.</summary>
+/// <summary>A counter that wakes whoever polls it: how other threads interrupt an <see cref="EpollSet.Wait"/>.</summary>
 public sealed unsafe class EventCounter : IDisposable
 {
     private const long EFD_CLOEXEC = 0x80000;

@@ -4,7 +4,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Snapshots.Linux.Syscalls;
 
-/// <summary>What an <see cref="Epoll"/> reports about one descriptor; mirrors EPOLLIN and friends.</summary>
+/// <summary>What an <see cref="EpollSet"/> reports about one descriptor; mirrors EPOLLIN and friends.</summary>
 [Flags]
 public enum EpollEvents : uint
 {
@@ -22,7 +22,7 @@ public struct EpollEvent
     [FieldOffset(0)]
     public EpollEvents Events;
 
-    /// <summary>The key that was given to <see cref="Epoll.Add"/>.</summary>
+    /// <summary>The key that was given to <see cref="EpollSet.Add"/>.</summary>
     [FieldOffset(4)]
     public ulong Key;
 }
@@ -31,7 +31,7 @@ public struct EpollEvent
 /// A level-triggered set of descriptors that one thread waits on. Adding and removing is allowed from any thread; an event may still be
 /// delivered by a wait that was under way when its descriptor was removed.
 /// </summary>
-public sealed unsafe class Epoll : IDisposable
+public sealed unsafe class EpollSet : IDisposable
 {
     private const long EPOLL_CLOEXEC = 0x80000;
     private const int EPOLL_CTL_ADD = 1;
@@ -39,7 +39,7 @@ public sealed unsafe class Epoll : IDisposable
     private readonly SafeFileHandle _handle;
 
     /// <exception cref="LinuxException">EMFILE, ENFILE: no descriptor left.</exception>
-    public Epoll()
+    public EpollSet()
     {
         var fd = RawSyscall.ThrowIfFailed(RawSyscall.Call(SyscallNumber.EpollCreate1, EPOLL_CLOEXEC), "epoll_create1", "event set");
         _handle = new SafeFileHandle((nint)fd, ownsHandle: true);
