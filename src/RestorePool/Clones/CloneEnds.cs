@@ -64,7 +64,7 @@ internal sealed class CloneEnds : IDisposable
                 Add(slot.Role, SocketPair.Stream(cloneId));
                 break;
             case ExternalKind.ExternalPipe:
-                var (read, write) = Pipe.Create(cloneId);
+                var (read, write) = Linux.Syscalls.Pipe.Create(cloneId);
                 Add(slot.Role, slot.Role == ExternalRole.Stdin ? (write, read) : (read, write));
                 break;
             default:

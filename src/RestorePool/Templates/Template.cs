@@ -63,16 +63,17 @@ public sealed class Template : IDisposable
         var clock = Stopwatch.StartNew();
         HostCheck.Require(image.Manifest);
         var process = image.Manifest.Processes[0];
+        var name = image.Name ?? image.Digest.ToString();
         var programs = CompiledPrograms.Compile(image.Manifest);
         var husk = programs.Start();
         try
         {
-            AwaitReady(husk, programs, image.Name);
+            AwaitReady(husk, programs, name);
             var loader = new PageLoader(image.Pages, husk.Pid, husk.PidFd);
             loader.Load(process, programs.Contents, programs.Plan.Contents);
             husk.Send(stackalloc byte[sizeof(ulong)]);
-            AwaitReady(husk, programs, image.Name);
-            return new Template(image.Name, husk, programs, process, clock.Elapsed, loader.BytesLoaded);
+            AwaitReady(husk, programs, name);
+            return new Template(name, husk, programs, process, clock.Elapsed, loader.BytesLoaded);
         }
         catch
         {
