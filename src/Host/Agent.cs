@@ -72,14 +72,7 @@ public static class Agent
             kestrel.ListenUnixSocket(options.Run.SocketPath, listen => listen.Protocols = HttpProtocols.Http2);
             kestrel.Limits.MaxRequestBodySize = FarmContract.MaxMessageBytes;
         });
-        builder.Logging.AddSimpleConsole(console =>
-        {
-            console.SingleLine = true;
-            console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
-            console.UseUtcTimestamp = true;
-        });
-        builder.Logging.SetMinimumLevel(LogLevel.Warning).AddFilter("agent", LogLevel.Information);
-        builder.Services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+        builder.Logging.AddProvider(new LineLogger(options.Log)).SetMinimumLevel(LogLevel.Warning).AddFilter("agent", LogLevel.Information);
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = AgentLimits.StopTimeout);
         // The agent handles the signals itself: its clones go first.
         builder.Services.AddSingleton<IHostLifetime, NoLifetime>();

@@ -1,5 +1,4 @@
 using System.Text;
-using Microsoft.Win32.SafeHandles;
 using Snapshots.Client;
 using Snapshots.Linux.Syscalls;
 
@@ -52,20 +51,14 @@ public sealed class RunDirectory
 
     /// <summary>Claims the directory for one agent until the handle is disposed, or the process ends in whatever way.</summary>
     /// <exception cref="AgentException">Another agent has it.</exception>
-    public SafeFileHandle Lock()
-    {
-        var file = OpenLockFile(LockPath);
-        if (Flock.TryLockExclusive(file, LockPath))
-            return file;
-        file.Dispose();
-        throw new AgentException(FarmErrorCode.InvalidRequest, $"another agent serves {Path}: use it, stop it with SIGTERM, or use --run with another directory");
-    }
+    public IDisposable Lock() => FileLock.TryAcquire(LockPath)
+        ?? throw new AgentException(FarmErrorCode.InvalidRequest, $"another agent serves {Path}: use it, stop it with `snapshots serve --stop`, or use --run with another directory");
 
     /// <summary>Waits until nobody else is starting an agent here.</summary>
-    public SafeFileHandle LockStart() => LockWaiting(StartLockPath);
+    public IDisposable LockStart() => FileLock.Acquire(StartLockPath);
 
     /// <summary>Waits until no agent has the directory.</summary>
-    public void WaitUntilFree() => LockWaiting(LockPath).Dispose();
+    public void WaitUntilFree() => FileLock.Acquire(LockPath).Dispose();
 
     /// <summary>Removes what an agent that died left behind; only with <see cref="Lock"/> held.</summary>
     public void RemoveLeftovers()
@@ -74,23 +67,4 @@ public sealed class RunDirectory
         if (Directory.Exists(ClonesPath))
             Directory.Delete(ClonesPath, recursive: true);
     }
-
-    private static SafeFileHandle LockWaiting(string path)
-    {
-        var file = OpenLockFile(path);
-        try
-        {
-            Flock.LockExclusive(file, path);
-            return file;
-        }
-        catch
-        {
-            file.Dispose();
-            throw;
-        }
-    }
-
-    // FileShare.ReadWrite: .NET's own locking must not take the lock that Flock is about to take.
-    private static SafeFileHandle OpenLockFile(string path) =>
-        File.OpenHandle(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
 }
