@@ -40,6 +40,10 @@ public sealed class ProgramBuilder
     public void Jump(Label target) =>
         Add(new Entry((uint)PseudoCall.Jump, target.Name, [0]) { Target = target }.IgnoreResult());
 
+    /// <summary>Continues in another program of the same process, at a known address.</summary>
+    public void JumpTo(VirtualAddress entry, string subject) =>
+        Add(new Entry((uint)PseudoCall.Jump, subject, [entry]).IgnoreResult());
+
     /// <summary>Jumps when the result of the entry before is zero, e.g. in the child of clone3.</summary>
     public void JumpIfLastZero(Label target) =>
         Add(new Entry((uint)PseudoCall.JumpIfLastZero, target.Name, [0]) { Target = target }.IgnoreResult());

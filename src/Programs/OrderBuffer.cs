@@ -1,0 +1,48 @@
+using System.Buffers.Binary;
+using Snapshots.AddressSpace;
+using Snapshots.Linux;
+
+namespace Snapshots.Programs;
+
+/// <summary>
+/// The recvmsg(2) structures through which a husk receives orders: 8 bytes of order id into the control block, and descriptors, which the
+/// kernel installs at the lowest free numbers in the order they were sent.
+/// </summary>
+public sealed class OrderBuffer
+{
+    private const int CmsgHeaderBytes = 16;
+    private readonly ProgramBuilder _builder;
+    private readonly ControlBlock _control;
+    private readonly VirtualAddress _header;
+    private readonly ulong _ancillaryBytes;
+
+    public OrderBuffer(ProgramBuilder builder, ControlBlock control, int descriptorCount)
+    {
+        _builder = builder;
+        _control = control;
+        _ancillaryBytes = CmsgHeaderBytes + (((4 * (ulong)descriptorCount) + 7) & ~7UL);
+        var ancillary = builder.Reserve(_ancillaryBytes);
+        var vector = builder.Words(control.OrderId.Value, sizeof(ulong));
+        _header = builder.Words(0, 0, vector.Value, 1, ancillary.Value, _ancillaryBytes, 0);
+    }
+
+    /// <summary>Appends the receive; the process ends when the other end has closed.</summary>
+    public void EmitReceive(string subject, bool closeOnExec)
+    {
+        const int MsgCmsgCloseOnExec = 0x4000_0000;
+        const int ControlLengthOffset = 40;
+        var received = _builder.NewLabel("order received");
+        var closed = _builder.NewLabel("peer closed");
+        // recvmsg overwrites msg_controllen with what it delivered.
+        _builder.Store(_header + ControlLengthOffset, _ancillaryBytes);
+        _builder.Syscall(SyscallNumber.Recvmsg, subject, _control.ControlDescriptor, _header, closeOnExec ? MsgCmsgCloseOnExec : 0);
+        _builder.JumpIfLastZero(closed);
+        _builder.Jump(received);
+        _builder.Mark(closed);
+        _builder.Syscall(SyscallNumber.ExitGroup, "end of orders", 0);
+        _builder.Mark(received);
+    }
+
+    /// <summary>An order as bytes.</summary>
+    public static void Encode(ulong orderId, Span<byte> destination) => BinaryPrimitives.WriteUInt64LittleEndian(destination, orderId);
+}

@@ -1,0 +1,194 @@
+using System.Globalization;
+using Snapshots.AddressSpace;
+using Snapshots.Images.V1;
+using Snapshots.Linux;
+using Snapshots.Programs;
+using Snapshots.Sandboxes;
+
+namespace Snapshots.RestorePool.Programs;
+
+/// <summary>
+/// Compiles the program that the template runs for ever: take an order, fork a clone, take the next. What the clone does:
+/// <code>
+/// 1. Enter the sandbox's mount, IPC, UTS and network namespaces; it was born in its PID namespace under its own pid.
+/// 2. Session, working directory, descriptors, memory objects.
+/// 3. Create every other thread under its own tid; each sets its own state, reports ready to the main thread, and waits.
+/// 4. Timers, pending signals, credentials; report Running; close the control socket; release the threads.
+/// 5. Every thread leaves by rt_sigreturn; the last one unmaps the program on its way.
+/// </code>
+/// No thread runs application code before all of them exist and are complete: a clone that fails on the way has done nothing yet.
+/// </summary>
+internal sealed class CloneCompiler
+{
+    private const ulong CLONE_PARENT = 0x8000;
+    private const ulong CLONE_CHILD_CLEARTID = 0x20_0000;
+
+    private readonly Manifest _manifest;
+    private readonly ProcessImage _process;
+    private readonly RegionPlan _plan;
+    private readonly ContentsPlan _contents;
+    private readonly ProgramBuilder _builder;
+    private readonly CloneTimestamps _times;
+    private readonly ThreadCompiler _threads;
+
+    public CloneCompiler(Manifest manifest, ProcessImage process, RegionPlan plan, ContentsPlan contents, FramePlan frames)
+    {
+        _manifest = manifest;
+        _process = process;
+        _plan = plan;
+        _contents = contents;
+        _builder = new ProgramBuilder(plan.CloneLayout);
+        Control = new ControlBlock(_builder, DescriptorCompiler.LowestControlDescriptor(process) + ControlDescriptorMargin);
+        _times = new CloneTimestamps(_builder, Control);
+        _threads = new ThreadCompiler(_builder, process, plan, frames);
+    }
+
+    /// <summary>Room between the application's descriptors and ours for what is received and for short-lived ones.</summary>
+    private const int ControlDescriptorMargin = 16;
+
+    public ControlBlock Control { get; }
+
+    /// <summary>First entry: where the memory program continues.</summary>
+    public VirtualAddress Start => _plan.CloneEntries.Start;
+
+    public RestoreProgram Compile()
+    {
+        var externals = ExternalPlan.For(_process).Count;
+        var orders = new OrderBuffer(_builder, Control, externals + 1);
+        var next = _builder.NewLabel("next order");
+        var refused = _builder.NewLabel("refused");
+        var clone = _builder.NewLabel("clone");
+        var bareFork = _builder.NewLabel("bare fork");
+        var pid = _builder.Word();
+        _builder.Syscall(SyscallNumber.Munmap, "memory program", _plan.BuildOnly.Start, _plan.BuildOnly.LengthBytes);
+
+        _builder.Mark(next);
+        orders.EmitReceive("next order", closeOnExec: false);
+        _times.Emit(ClonePhase.Ordered);
+        _builder.JumpIfEqual(bareFork, Operand.Load64(Control.OrderId), TemplateOrder.BareFork);
+        _builder.Syscall(SyscallNumber.Setns, "PID namespace of the sandbox", externals, (ulong)Namespaces.Pid).OnErrorGoto(refused);
+        EmitFork(MainArguments(), pid, refused, clone);
+        EmitEndOfOrder(pid, externals);
+        _builder.Jump(next);
+
+        _builder.Mark(refused);
+        ReportWriter.Emit(_builder, Control, ReportTag.Refused);
+        _builder.Syscall(SyscallNumber.CloseRange, "descriptors of the order", 0, Control.ControlDescriptor - 1, 0);
+        _builder.Jump(next);
+
+        EmitBareFork(bareFork, next, refused, pid);
+        _builder.Mark(clone);
+        EmitClone(externals);
+        _threads.EmitPrograms();
+        return _builder.Build();
+    }
+
+    private CloneArguments MainArguments()
+    {
+        var main = _process.Threads[0];
+        return new CloneArguments
+        {
+            Flags = CLONE_PARENT | (main.ClearChildTid == 0 ? 0 : CLONE_CHILD_CLEARTID),
+            ChildTid = main.ClearChildTid,
+            RequestedTid = _process.Pid,
+        };
+    }
+
+    private void EmitFork(CloneArguments arguments, VirtualAddress pid, Label refused, Label child)
+    {
+        _builder.Syscall(SyscallNumber.Clone3, string.Create(CultureInfo.InvariantCulture, $"clone with pid {arguments.RequestedTid}"), arguments.Place(_builder), CloneArguments.SizeBytes)
+            .StoreTo(pid).OnErrorGoto(refused);
+        _builder.JumpIfLastZero(child);
+    }
+
+    private void EmitEndOfOrder(VirtualAddress pid, int externals)
+    {
+        ReportWriter.Emit(_builder, Control, ReportTag.Forked, Operand.Load64(pid));
+        _builder.Syscall(SyscallNumber.CloseRange, "descriptors of the order", 0, externals, 0);
+    }
+
+    /// <summary>A fork of the template that does nothing: the floor that benchmarks compare a clone with.</summary>
+    private void EmitBareFork(Label bareFork, Label next, Label refused, VirtualAddress pid)
+    {
+        var child = _builder.NewLabel("bare child");
+        _builder.Mark(bareFork);
+        EmitFork(new CloneArguments { Flags = CLONE_PARENT }, pid, refused, child);
+        ReportWriter.Emit(_builder, Control, ReportTag.Forked, Operand.Load64(pid));
+        _builder.Jump(next);
+        _builder.Mark(child);
+        _times.Emit(ClonePhase.Running);
+        EmitRunningReport();
+        _builder.Syscall(SyscallNumber.ExitGroup, "end of a bare fork", 0);
+    }
+
+    private void EmitClone(int externals)
+    {
+        _times.Emit(ClonePhase.Forked);
+        _builder.Syscall(SyscallNumber.Setns, "namespaces of the sandbox", externals, (ulong)Namespaces.Enterable);
+        _builder.Syscall(SyscallNumber.CloseRange, "descriptors of the order", externals, Control.ControlDescriptor - 1, 0);
+        _times.Emit(ClonePhase.Entered);
+        EmitSession();
+        _builder.Syscall(SyscallNumber.Chdir, _process.WorkingDirectory, _builder.Text(_process.WorkingDirectory));
+        EmitHostname();
+        DescriptorCompiler.Compile(new DescriptorStage
+        {
+            Builder = _builder,
+            Manifest = _manifest,
+            Process = _process,
+            ControlDescriptor = Control.ControlDescriptor,
+            SharedContents = _contents.OfSharedMemory,
+            PrivateContents = _contents.OfMapping,
+        });
+        EmitMemoryOfTheClone();
+        _times.Emit(ClonePhase.Described);
+        _threads.EmitCreation();
+        _times.Emit(ClonePhase.Threaded);
+        new AttributeCompiler(_builder, _process).EmitPerClone();
+        _threads.EmitMainState();
+        _threads.EmitAwaitReady();
+        _times.Emit(ClonePhase.Running);
+        EmitRunningReport();
+        _builder.Syscall(SyscallNumber.Close, "control socket", Control.ControlDescriptor);
+        _threads.EmitRelease();
+    }
+
+    private void EmitRunningReport()
+    {
+        _builder.Store(Control.Tag, (int)ReportTag.Running);
+        _builder.Syscall(SyscallNumber.Write, "report Running", Control.ControlDescriptor, Control.Address, CloneTimestamps.MessageBytes);
+    }
+
+    private void EmitSession()
+    {
+        if (_process.SessionId == _process.Pid)
+            _builder.Syscall(SyscallNumber.Setsid, "session");
+        else if (_process.ProcessGroupId == _process.Pid)
+            _builder.Syscall(SyscallNumber.Setpgid, "process group", 0, 0);
+    }
+
+    private void EmitHostname()
+    {
+        if (_process.Hostname.Length == 0 || string.Equals(_process.Hostname, Environment.MachineName, StringComparison.Ordinal))
+            return;
+        _builder.Syscall(SyscallNumber.Sethostname, $"host name {_process.Hostname}", _builder.Text(_process.Hostname), System.Text.Encoding.UTF8.GetByteCount(_process.Hostname));
+    }
+
+    /// <summary>What fork does not hand on, or what would have kept it from handing on the mapping itself.</summary>
+    private void EmitMemoryOfTheClone()
+    {
+        const int MADV_DONTFORK = 10;
+        foreach (var mapping in _process.Mappings.Where(mapping => mapping.Kind is MappingKind.PrivateAnonymous or MappingKind.PrivateFile or MappingKind.SharedFile))
+        {
+            if (mapping.Has(VmFlags.DontFork))
+                _builder.Syscall(SyscallNumber.Madvise, MemoryCompiler.SubjectOf(mapping), mapping.Start, mapping.End - mapping.Start, MADV_DONTFORK);
+            if (mapping.Has(VmFlags.Locked))
+                _builder.Syscall(SyscallNumber.Mlock2, MemoryCompiler.SubjectOf(mapping), mapping.Start, mapping.End - mapping.Start, 0);
+        }
+    }
+}
+
+/// <summary>Order ids with a meaning of their own; ordinary ids count up from one.</summary>
+internal static class TemplateOrder
+{
+    public const ulong BareFork = ulong.MaxValue;
+}

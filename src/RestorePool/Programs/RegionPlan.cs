@@ -1,0 +1,94 @@
+using Snapshots.AddressSpace;
+using Snapshots.Images.V1;
+using Snapshots.Programs;
+
+namespace Snapshots.RestorePool.Programs;
+
+/// <summary>
+/// Where the engine's own memory lies in a template: one range in the middle of the largest gap between the snapshot's mappings.
+/// <code>
+///   stub | frames | clone entries | clone data | contents | memory entries | memory data
+///   kept in every clone  | gone when application code runs | gone when the template is built
+/// </code>
+/// </summary>
+/// <remarks>
+/// Signal frames are kept beside the stub and not below the threads' stack pointers: a Go stack is a few KiB in the middle of a heap, and what
+/// lies below its stack pointer belongs to somebody else.
+/// </remarks>
+public sealed record RegionPlan
+{
+    private const ulong ProgramEntriesBytes = 8UL << 20;
+    private const ulong ProgramDataBytes = 32UL << 20;
+    private const ulong LowestAddress = 0x1_0000_0000;
+
+    private RegionPlan(AddressRange stub, AddressRange frames, ulong contentsBytes)
+    {
+        Stub = stub;
+        Frames = frames;
+        CloneEntries = AddressRange.FromLength(frames.End, ProgramEntriesBytes);
+        CloneData = AddressRange.FromLength(CloneEntries.End, ProgramDataBytes);
+        Contents = AddressRange.FromLength(CloneData.End, contentsBytes);
+        MemoryEntries = AddressRange.FromLength(Contents.End, ProgramEntriesBytes);
+        MemoryData = AddressRange.FromLength(MemoryEntries.End, ProgramDataBytes);
+    }
+
+    public AddressRange Stub { get; }
+
+    /// <summary>One signal frame per thread, read-only.</summary>
+    public AddressRange Frames { get; }
+
+    public AddressRange CloneEntries { get; }
+
+    public AddressRange CloneData { get; }
+
+    /// <summary>Contents of memory objects, to be written into each clone's own.</summary>
+    public AddressRange Contents { get; }
+
+    public AddressRange MemoryEntries { get; }
+
+    public AddressRange MemoryData { get; }
+
+    public AddressRange Whole => new(Stub.Start, MemoryData.End);
+
+    /// <summary>What the last thread of a clone unmaps on its way out.</summary>
+    public AddressRange Transient => new(CloneEntries.Start, Contents.End);
+
+    /// <summary>What the template unmaps before it takes orders.</summary>
+    public AddressRange BuildOnly => new(MemoryEntries.Start, MemoryData.End);
+
+    public ProgramLayout CloneLayout => new(Stub, CloneEntries, CloneData);
+
+    public ProgramLayout MemoryLayout => new(Stub, MemoryEntries, MemoryData);
+
+    /// <exception cref="RestoreUnsupportedException">The snapshot leaves no gap that is large enough.</exception>
+    public static RegionPlan For(ProcessImage process, ulong framesBytes, ulong contentsBytes)
+    {
+        var zero = new VirtualAddress(LowestAddress);
+        var frames = Aligned(framesBytes);
+        var contents = Aligned(contentsBytes);
+        var length = PageSize.Bytes + frames + contents + (2 * (ProgramEntriesBytes + ProgramDataBytes));
+        var gap = LargestGap(process);
+        if (gap.LengthBytes < length + PageSize.HugeBytes)
+            throw new RestoreUnsupportedException($"no free address range of {length} bytes: the largest gap between the snapshot's mappings is {gap} ({gap.LengthBytes} bytes)");
+        var start = (gap.Start + ((gap.LengthBytes - length) / 2)).AlignDown(PageSize.HugeBytes);
+        var stub = AddressRange.FromLength(start > zero ? start : zero, PageSize.Bytes);
+        return new RegionPlan(stub, AddressRange.FromLength(stub.End, frames), contents);
+    }
+
+    private static AddressRange LargestGap(ProcessImage process)
+    {
+        var best = new AddressRange(VirtualAddress.Null, VirtualAddress.Null);
+        var previous = new VirtualAddress(LowestAddress);
+        foreach (var mapping in process.Mappings)
+        {
+            var start = new VirtualAddress(mapping.Start);
+            if (start > previous && start - previous > best.LengthBytes)
+                best = new AddressRange(previous, start);
+            if (mapping.End > previous.Value)
+                previous = new VirtualAddress(mapping.End);
+        }
+        return best;
+    }
+
+    private static ulong Aligned(ulong bytes) => (bytes + PageSize.Bytes - 1) & ~(PageSize.Bytes - 1);
+}

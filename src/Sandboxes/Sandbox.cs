@@ -1,0 +1,48 @@
+using System.Globalization;
+using Microsoft.Win32.SafeHandles;
+using Snapshots.Linux;
+using Snapshots.Linux.Syscalls;
+
+namespace Snapshots.Sandboxes;
+
+/// <summary>
+/// A set of namespaces held by a tiny init, PID 1 in it. Ending the init ends every process inside; what was born inside as our child must be
+/// reaped by us (the kernel keeps the init until then), so owners reap their processes before or while they dispose of the sandbox.
+/// </summary>
+public sealed class Sandbox : IDisposable
+{
+    private const int SIGKILL = 9;
+    private readonly SafeFileHandle _lifeline;
+    private int _disposed;
+
+    internal Sandbox(int initPid, SafeFileHandle pidFd, SafeFileHandle lifeline)
+    {
+        InitPid = initPid;
+        PidFd = pidFd;
+        _lifeline = lifeline;
+    }
+
+    /// <summary>The init's pid in our PID namespace.</summary>
+    public int InitPid { get; }
+
+    /// <summary>A pidfd of the init; setns(2) takes it for any of the namespaces.</summary>
+    public SafeFileHandle PidFd { get; }
+
+    /// <summary>Opens the network namespace; valid as long as the handle is open, also after the sandbox is gone.</summary>
+    public SafeFileHandle OpenNetworkNamespace() =>
+        File.OpenHandle(string.Create(CultureInfo.InvariantCulture, $"/proc/{InitPid}/ns/net"));
+
+    /// <summary>Kills everything inside, at once.</summary>
+    public void Kill() => _ = Pidfd.SendSignal(PidFd, SIGKILL); // ESRCH: it ended already, and with it all that was inside.
+
+    /// <summary>Kills everything inside and reaps the init. Blocks until our own children inside are reaped by their owners.</summary>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
+        Kill();
+        _lifeline.Dispose();
+        _ = WaitId.ForExit(PidFd, string.Create(CultureInfo.InvariantCulture, $"sandbox init {InitPid}"));
+        PidFd.Dispose();
+    }
+}
