@@ -96,7 +96,8 @@ public sealed class SockDiag : IDisposable
         BinaryPrimitives.WriteUInt32LittleEndian(request[8..], Groups);
         var sockets = new List<NetlinkSocketInfo>();
         Dump(request, "netlink sockets", sockets, NetlinkSocketInfo.TryParse);
-        return sockets;
+        // The kernel walks its table of sockets and then its list of multicast listeners: those that are in both come twice.
+        return [.. sockets.DistinctBy(socket => (socket.Protocol, socket.PortId, socket.Inode))];
     }
 
     internal const int UnixRequestBytes = 24;

@@ -124,6 +124,7 @@ public sealed unsafe class PagemapScan : IDisposable
         using var borrowed = new BorrowedDescriptor(_pagemap);
         while (argument.Start < argument.End)
         {
+            argument.WalkEnd = 0;
             var count = RawSyscall.Call(SyscallNumber.Ioctl, borrowed.Number, PAGEMAP_SCAN, (long)&argument);
             if (count == -(long)Errno.EINTR)
                 continue;
@@ -131,7 +132,9 @@ public sealed unsafe class PagemapScan : IDisposable
                 throw new LinuxException("PAGEMAP_SCAN", RawSyscall.ErrnoOf(count), Explain(range, RawSyscall.ErrnoOf(count)));
             for (var i = 0; i < count; i++)
                 Append(found, new AddressRange(new VirtualAddress(regions[i].Start), new VirtualAddress(regions[i].End)));
-            argument.Start = argument.WalkEnd;
+            // The kernel gathers 512 regions at a time and, when its last round reaches the end of the range, leaves walk_end where the round before
+            // stopped (seen on 6.18): going on from there would report regions twice.
+            argument.Start = count > 0 ? Math.Max(argument.WalkEnd, regions[count - 1].End) : argument.WalkEnd;
         }
         return found;
     }

@@ -79,4 +79,20 @@ internal sealed class CredentialCompiler(ProgramBuilder builder, ProcessImage pr
         }
         builder.Syscall(SyscallNumber.Capset, "capabilities", header, builder.Data(sets));
     }
+
+    private static Credentials OwnCredentials()
+    {
+        var status = ProcStatus.Read(Environment.ProcessId);
+        return new Credentials
+        {
+            Uids = { status.Uids },
+            Gids = { status.Gids },
+            Groups = { status.Groups },
+            CapInheritable = status.CapInheritable,
+            CapPermitted = status.CapPermitted,
+            CapEffective = status.CapEffective,
+            CapBounding = status.CapBounding,
+            CapAmbient = status.CapAmbient,
+        };
+    }
 }

@@ -1,0 +1,309 @@
+using System.Text;
+using Google.Protobuf;
+using Microsoft.Win32.SafeHandles;
+using Snapshots.Images.V1;
+using Snapshots.Images.Validation;
+
+namespace Snapshots.Images;
+
+/// <summary>A name in the store with what is behind it.</summary>
+/// <param name="Digest">null when the name file itself is damaged.</param>
+/// <param name="Manifest">null when the image cannot be used; <see cref="Problem"/> says why.</param>
+/// <param name="ManifestBytes">Length of the manifest on disk.</param>
+public sealed record ImageListing(string Name, SnapshotDigest? Digest, Manifest? Manifest, long ManifestBytes, ImageException? Problem);
+
+/// <summary>What a removal freed. <see cref="KeptBecause"/> tells why unreachable files were left: a damaged image might need them.</summary>
+public sealed record RemovalReport(int RemovedFiles, long FreedBytes, string? KeptBecause);
+
+/// <summary>
+/// A directory of images (<see cref="StoreLayout"/> draws it). Files are written once and never changed; a name keeps its image alive, and files that no
+/// name reaches are removed when a name goes. Safe for use by several threads and processes: whoever changes names or blobs holds the store's lock.
+/// </summary>
+public sealed class ImageStore
+{
+    // sha256:, 64 digits, a newline.
+    private const int MaxNameFileBytes = 128;
+
+    private readonly StoreLayout _layout;
+    private readonly StoreFiles _files;
+
+    private ImageStore(StoreLayout layout, StoreFiles files)
+    {
+        _layout = layout;
+        _files = files;
+    }
+
+    public string Root => _layout.Root;
+
+    /// <summary>Opens the store in <paramref name="directory"/>, making it when it is missing, and removes what crashed writers left.</summary>
+    /// <exception cref="ImageException">WriteFailed: the directory cannot be made.</exception>
+    public static ImageStore Open(string directory, StoreFiles files)
+    {
+        var layout = new StoreLayout(Path.GetFullPath(directory));
+        try
+        {
+            Directory.CreateDirectory(layout.Blobs);
+            Directory.CreateDirectory(layout.Names);
+            Directory.CreateDirectory(layout.Incoming);
+            // Memory of processes is in there: nobody but the owner may look.
+            File.SetUnixFileMode(layout.Root, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        }
+        catch (Exception cause) when (cause is IOException or UnauthorizedAccessException)
+        {
+            throw new ImageException(ImageFailure.WriteFailed, $"{layout.Root}: cannot make the store: {cause.Message}; choose another directory with --store", cause);
+        }
+        var store = new ImageStore(layout, files);
+        using (files.Lock(layout.LockFile))
+            store.RemoveLeftovers();
+        return store;
+    }
+
+    /// <summary>Whether an image may be called <paramref name="name"/>.</summary>
+    public static bool IsValidName(string name) => StoreLayout.IsValidName(name);
+
+    /// <summary>Begins a new image.</summary>
+    /// <exception cref="ImageException">WriteFailed.</exception>
+    public ImageWriter CreateWriter()
+    {
+        var path = _layout.NewIncomingPath();
+        try
+        {
+            // Under the lock, so that nobody takes the file for a leftover before it is locked itself (FileShare.None does that).
+            using (_files.Lock(_layout.LockFile))
+            {
+                var file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None);
+                return new ImageWriter(this, new PageBlobWriter(file, path));
+            }
+        }
+        catch (Exception cause) when (cause is IOException or UnauthorizedAccessException)
+        {
+            throw new ImageException(ImageFailure.WriteFailed, $"{path}: {cause.Message}; free space on that file system and create the snapshot again", cause);
+        }
+    }
+
+    /// <summary>The digest behind a name, or the digest that <paramref name="nameOrDigest"/> is (<c>sha256:HEX</c>), whether or not the image exists.</summary>
+    /// <exception cref="ImageException">NotFound: no such name; InvalidName; Malformed: the name file is damaged.</exception>
+    public SnapshotDigest Resolve(string nameOrDigest)
+    {
+        if (SnapshotDigest.TryParse(nameOrDigest, out var digest))
+            return digest;
+        var path = _layout.NamePath(nameOrDigest);
+        var text = Encoding.ASCII.GetString(ReadFile(path, MaxNameFileBytes, $"no snapshot is called \"{nameOrDigest}\"; list them, or create it")).TrimEnd('\n');
+        return SnapshotDigest.TryParse(text, out digest)
+            ? digest
+            : throw new ImageException(ImageFailure.Malformed, $"{path}: does not hold a digest; remove \"{nameOrDigest}\" and create it again");
+    }
+
+    /// <summary>Opens an image. Its manifest is verified now, its pages when they are read.</summary>
+    /// <exception cref="ImageException">Every <see cref="ImageFailure"/> but WriteFailed.</exception>
+    public SnapshotImage OpenImage(string nameOrDigest)
+    {
+        var digest = Resolve(nameOrDigest);
+        var manifest = ReadManifest(digest, out _);
+        var name = SnapshotDigest.TryParse(nameOrDigest, out _) ? null : nameOrDigest;
+        return new SnapshotImage(digest, name, manifest, OpenPages(manifest.Pages));
+    }
+
+    /// <summary>All names, sorted; a damaged image is listed with its problem.</summary>
+    public IReadOnlyList<ImageListing> List() => [.. NamesInStore().Select(Describe)];
+
+    /// <summary>Takes a name away, and removes every file that no other name reaches.</summary>
+    /// <exception cref="ImageException">NotFound: no such name; InvalidName; WriteFailed.</exception>
+    public RemovalReport Remove(string name)
+    {
+        var path = _layout.NamePath(name);
+        using (_files.Lock(_layout.LockFile))
+        {
+            if (!File.Exists(path))
+                throw new ImageException(ImageFailure.NotFound, $"{path}: no snapshot is called \"{name}\"; list them");
+            return Change(path, () =>
+            {
+                File.Delete(path);
+                _files.SyncDirectory(_layout.Names);
+                return CollectGarbage();
+            });
+        }
+    }
+
+    /// <summary>Makes finished files visible: blobs first, the name that reaches them last.</summary>
+    internal void Publish(string name, SnapshotDigest manifestDigest, byte[] manifest, string pagesPath, SnapshotDigest pagesDigest)
+    {
+        using (_files.Lock(_layout.LockFile))
+        {
+            Change(_layout.BlobPath(manifestDigest.Hex), () =>
+            {
+                var namePath = _layout.NamePath(name);
+                var replaces = File.Exists(namePath);
+                // An existing blob of the same name holds the same bytes, or is damaged: replacing it is right either way.
+                File.Move(pagesPath, _layout.BlobPath(pagesDigest.Hex), overwrite: true);
+                WriteThenRename(manifest, _layout.BlobPath(manifestDigest.Hex));
+                _files.SyncDirectory(_layout.Blobs);
+                WriteThenRename(Encoding.ASCII.GetBytes($"{manifestDigest}\n"), namePath);
+                _files.SyncDirectory(_layout.Names);
+                return replaces ? CollectGarbage() : null;
+            });
+        }
+    }
+
+    private static T Change<T>(string path, Func<T> change)
+    {
+        try
+        {
+            return change();
+        }
+        catch (Exception cause) when (cause is IOException or UnauthorizedAccessException)
+        {
+            throw new ImageException(ImageFailure.WriteFailed, $"{path}: {cause.Message}; check the disk and try again", cause);
+        }
+    }
+
+    private void WriteThenRename(ReadOnlySpan<byte> contents, string path)
+    {
+        var temporary = _layout.NewIncomingPath();
+        try
+        {
+            using (var file = File.OpenHandle(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.None))
+            {
+                RandomAccess.Write(file, contents, 0);
+                RandomAccess.FlushToDisk(file);
+            }
+            File.Move(temporary, path, overwrite: true);
+        }
+        finally
+        {
+            // Gone already when it was renamed.
+            File.Delete(temporary);
+        }
+    }
+
+    // Called with the lock held. A file that its writer still has open is locked and stays.
+    private void RemoveLeftovers()
+    {
+        foreach (var path in Directory.EnumerateFiles(_layout.Incoming))
+        {
+            try
+            {
+                using var unlocked = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
+                File.Delete(path);
+            }
+            catch (IOException)
+            {
+                // Locked: somebody is writing it.
+            }
+        }
+    }
+
+    // Called with the lock held.
+    private RemovalReport CollectGarbage()
+    {
+        var reachable = new HashSet<string>(StringComparer.Ordinal);
+        foreach (var name in NamesInStore())
+        {
+            try
+            {
+                var digest = Resolve(name);
+                reachable.Add(digest.Hex);
+                reachable.Add(Convert.ToHexStringLower(ReadManifest(digest, out _).Pages.Sha256.Span));
+            }
+            catch (ImageException problem)
+            {
+                return new RemovalReport(0, 0, $"\"{name}\" cannot be read and may share pages with what was removed; remove it too ({problem.Message})");
+            }
+        }
+        var count = 0;
+        long bytes = 0;
+        foreach (var file in new DirectoryInfo(_layout.Blobs).EnumerateFiles())
+        {
+            if (reachable.Contains(file.Name))
+                continue;
+            bytes += file.Length;
+            count++;
+            file.Delete();
+        }
+        _files.SyncDirectory(_layout.Blobs);
+        return new RemovalReport(count, bytes, null);
+    }
+
+    private IEnumerable<string> NamesInStore() =>
+        Directory.EnumerateFiles(_layout.Names).Select(path => Path.GetFileName(path)!).Where(IsValidName).Order(StringComparer.Ordinal);
+
+    private ImageListing Describe(string name)
+    {
+        SnapshotDigest? digest = null;
+        try
+        {
+            digest = Resolve(name);
+            var manifest = ReadManifest(digest.Value, out var length);
+            CheckPages(manifest.Pages);
+            return new ImageListing(name, digest, manifest, length, null);
+        }
+        catch (ImageException problem)
+        {
+            return new ImageListing(name, digest, null, 0, problem);
+        }
+    }
+
+    // Length and digest first, then the parser, then the rules: nothing is trusted before it was checked.
+    private Manifest ReadManifest(SnapshotDigest digest, out int length)
+    {
+        var path = _layout.BlobPath(digest.Hex);
+        var bytes = ReadFile(path, ImageLimits.MaxManifestBytes, $"the manifest {digest} is not in the store; create the snapshot again");
+        length = bytes.Length;
+        if (SnapshotDigest.Of(bytes) != digest)
+            throw new ImageException(ImageFailure.DigestMismatch, $"{path}: the manifest is damaged (SHA-256 differs); remove the snapshot and create it again");
+        try
+        {
+            var manifest = Manifest.Parser.ParseFrom(bytes);
+            ManifestValidator.Validate(manifest, path);
+            return manifest;
+        }
+        catch (InvalidProtocolBufferException cause)
+        {
+            throw new ImageException(ImageFailure.Malformed, $"{path}: is no manifest: {cause.Message}; create the snapshot again", cause);
+        }
+    }
+
+    private FilePageReader OpenPages(PageBlob blob)
+    {
+        var path = CheckPages(blob);
+        return new FilePageReader(OpenForReading(path, "its page file is missing; create the snapshot again"), path, blob);
+    }
+
+    private string CheckPages(PageBlob blob)
+    {
+        var path = _layout.BlobPath(Convert.ToHexStringLower(blob.Sha256.Span));
+        var file = new FileInfo(path);
+        if (!file.Exists)
+            throw new ImageException(ImageFailure.NotFound, $"{path}: the page file is missing; create the snapshot again");
+        if ((ulong)file.Length != blob.LengthBytes)
+            throw new ImageException(ImageFailure.Truncated, $"{path}: has {file.Length} bytes instead of {blob.LengthBytes}; remove the snapshot and create it again");
+        return path;
+    }
+
+    private static byte[] ReadFile(string path, int maxBytes, string whenMissing)
+    {
+        using var file = OpenForReading(path, whenMissing);
+        var length = RandomAccess.GetLength(file);
+        if (length > maxBytes)
+            throw new ImageException(ImageFailure.LimitExceeded, $"{path}: has {length} bytes; at most {maxBytes} are allowed; remove it and create the snapshot again");
+        var contents = new byte[length];
+        var read = RandomAccess.Read(file, contents, 0);
+        return read == length ? contents : throw new ImageException(ImageFailure.Truncated, $"{path}: ends at {read} instead of {length}; read it again");
+    }
+
+    private static SafeFileHandle OpenForReading(string path, string whenMissing)
+    {
+        try
+        {
+            return File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        }
+        catch (Exception cause) when (cause is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new ImageException(ImageFailure.NotFound, $"{path}: {whenMissing}", cause);
+        }
+        catch (Exception cause) when (cause is IOException or UnauthorizedAccessException)
+        {
+            throw new ImageException(ImageFailure.NotFound, $"{path}: cannot be opened: {cause.Message}; run as the store's owner", cause);
+        }
+    }
+}

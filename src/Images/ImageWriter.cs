@@ -1,0 +1,56 @@
+using Google.Protobuf;
+using Snapshots.Images.V1;
+using Snapshots.Images.Validation;
+
+namespace Snapshots.Images;
+
+/// <summary>
+/// Makes one image: pages first, then <see cref="Commit"/> with the manifest. Until then nothing of it can be seen in the store; disposing without
+/// a commit removes what was written. Not thread-safe.
+/// </summary>
+public sealed class ImageWriter : IPageSink, IDisposable
+{
+    private readonly ImageStore _store;
+    private readonly PageBlobWriter _pages;
+    private bool _committed;
+
+    internal ImageWriter(ImageStore store, PageBlobWriter pages)
+    {
+        _store = store;
+        _pages = pages;
+    }
+
+    /// <inheritdoc/>
+    public void Append(ulong pageIndex, ReadOnlySpan<byte> pages, IList<PageExtent> extents) => _pages.Append(pageIndex, pages, extents);
+
+    /// <summary>
+    /// Completes <paramref name="manifest"/> (format version, page file), checks it, and makes the image visible under <paramref name="name"/>;
+    /// an image that had the name loses it. Everything is on disk when this returns. The writer is of no use afterwards.
+    /// </summary>
+    /// <exception cref="ImageException">InvalidName; Malformed, LimitExceeded: the manifest breaks a rule of the format; WriteFailed.</exception>
+    public SnapshotDigest Commit(string name, Manifest manifest)
+    {
+        ObjectDisposedException.ThrowIf(_committed, this);
+        StoreLayout.CheckName(name);
+        manifest.FormatVersion = ImageLimits.FormatVersion;
+        manifest.Pages = _pages.Finish();
+        ManifestValidator.Validate(manifest, $"the manifest of \"{name}\"");
+        var bytes = manifest.ToByteArray();
+        if (bytes.Length > ImageLimits.MaxManifestBytes)
+            throw new ImageException(ImageFailure.LimitExceeded, $"the manifest of \"{name}\" has {bytes.Length} bytes; at most {ImageLimits.MaxManifestBytes} are allowed");
+        // Closed before others can see the file: the lock that marks it as being written must not meet readers.
+        _pages.Dispose();
+        var digest = SnapshotDigest.Of(bytes);
+        _store.Publish(name, digest, bytes, _pages.FilePath, SnapshotDigest.FromBytes(manifest.Pages.Sha256.Span));
+        _committed = true;
+        return digest;
+    }
+
+    public void Dispose()
+    {
+        _pages.Dispose();
+        if (!_committed)
+            File.Delete(_pages.FilePath);
+        _committed = true;
+    }
+}

@@ -1,0 +1,85 @@
+using Microsoft.Win32.SafeHandles;
+using Snapshots.Images.V1;
+using Snapshots.Linux;
+using Snapshots.Sandboxes;
+
+namespace Snapshots.RestorePool.Clones;
+
+/// <summary>
+/// A running clone: its first process, its sandbox, and our ends of its stdio and channel. <see cref="Dispose"/> kills it with everything it
+/// started and releases all of it.
+/// </summary>
+/// <remarks>Thread-safe, except that our ends may be used by one reader and one writer each.</remarks>
+public sealed class Clone : IDisposable
+{
+    private readonly SpawnedProcess _process;
+    private readonly Sandbox _sandbox;
+    private int _disposed;
+
+    internal Clone(string id, StartedClone started, long requestedNanoseconds, Sandbox sandbox, CloneEnds ends)
+    {
+        Id = id;
+        RequestedNanoseconds = requestedNanoseconds;
+        Timings = CloneTimings.Between(requestedNanoseconds, started.Times);
+        _process = started.Process;
+        _sandbox = sandbox;
+        Stdin = ends.Take(ExternalRole.Stdin);
+        Stdout = ends.Take(ExternalRole.Stdout);
+        Stderr = ends.Take(ExternalRole.Stderr);
+        Channel = ends.Take(ExternalRole.Channel);
+    }
+
+    public string Id { get; }
+
+    /// <summary>Of its first process, in our PID namespace.</summary>
+    public int HostPid => _process.HostPid;
+
+    /// <summary>Readable (poll(2)) when the first process has ended.</summary>
+    public SafeFileHandle PidFd => _process.PidFd;
+
+    /// <summary>When the clone was asked for, in nanoseconds of CLOCK_MONOTONIC.</summary>
+    public long RequestedNanoseconds { get; }
+
+    public CloneTimings Timings { get; }
+
+    /// <summary>Write end of its standard input; null when the snapshot's was not ours to replace.</summary>
+    public SafeFileHandle? Stdin { get; }
+
+    /// <summary>Read end of its standard output.</summary>
+    public SafeFileHandle? Stdout { get; }
+
+    /// <summary>Read end of its standard error.</summary>
+    public SafeFileHandle? Stderr { get; }
+
+    /// <summary>Our end of its channel, a unix stream socket; the payload is on its way already.</summary>
+    public SafeFileHandle? Channel { get; }
+
+    /// <summary>Its network namespace, to connect to what it listens on.</summary>
+    public SafeFileHandle OpenNetworkNamespace() => _sandbox.OpenNetworkNamespace();
+
+    /// <summary>Blocks until the first process has ended.</summary>
+    public ExitStatus WaitForExit() => _process.WaitForExit();
+
+    /// <summary>How the first process ended; null while it runs.</summary>
+    public ExitStatus? TryGetExit() => _process.TryGetExit();
+
+    /// <summary>Kills every process of the clone.</summary>
+    public void Kill()
+    {
+        _process.Kill();
+        _sandbox.Kill();
+    }
+
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
+        Kill();
+        _process.Dispose();
+        _sandbox.Dispose();
+        Stdin?.Dispose();
+        Stdout?.Dispose();
+        Stderr?.Dispose();
+        Channel?.Dispose();
+    }
+}

@@ -1,0 +1,16 @@
+using System.Collections.ObjectModel;
+
+namespace Snapshots.RestorePool.Clones;
+
+/// <summary>What the caller wants of one clone.</summary>
+public sealed record CloneRequest
+{
+    /// <summary>The clone's identity: unique among the live clones of the farm.</summary>
+    public required string Id { get; init; }
+
+    /// <summary>A JSON value that the clone reads from its channel; null is JSON null.</summary>
+    public string? PayloadJson { get; init; }
+
+    /// <summary>Variables that the clone is told of through its channel, on top of the environment it was frozen with.</summary>
+    public IReadOnlyDictionary<string, string> Environment { get; init; } = ReadOnlyDictionary<string, string>.Empty;
+}

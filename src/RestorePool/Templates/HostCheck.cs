@@ -1,0 +1,51 @@
+using System.Globalization;
+using Snapshots.Images;
+using Snapshots.Images.V1;
+using Snapshots.Linux;
+using Snapshots.Linux.Syscalls;
+
+namespace Snapshots.RestorePool.Templates;
+
+/// <summary>Refuses, before anything is built, a snapshot that this host cannot run: other CPU features, another vDSO, or a mapped file that changed.</summary>
+internal static class HostCheck
+{
+    /// <exception cref="RestoreUnsupportedException">Lists everything that stands against it.</exception>
+    public static void Require(Manifest manifest)
+    {
+        var facts = HostFacts.Current;
+        var host = new HostFingerprint
+        {
+            KernelRelease = facts.KernelRelease,
+            CpuFlags = { facts.CpuFlags },
+            Xcr0 = facts.Xcr0,
+            XstateSizeBytes = facts.XstateSizeBytes,
+            VdsoLengthBytes = facts.VdsoLengthBytes,
+            VdsoSha256 = Google.Protobuf.ByteString.CopyFrom(facts.VdsoSha256),
+            BootId = facts.BootId,
+        };
+        var problems = FingerprintCheck.Compare(manifest.Host, host).Select(mismatch => mismatch.ToString())
+            .Concat(MappedFiles(manifest).Select(Changed).OfType<string>())
+            .ToList();
+        if (problems.Count > 0)
+            throw new RestoreUnsupportedException($"this host cannot run the snapshot:{Environment.NewLine}{string.Join(Environment.NewLine, problems)}");
+    }
+
+    private static IEnumerable<FileIdentity> MappedFiles(Manifest manifest) =>
+        manifest.Processes
+            .SelectMany(process => process.Mappings)
+            .Where(mapping => mapping.Kind is MappingKind.PrivateFile or MappingKind.SharedFile)
+            .Select(mapping => mapping.File)
+            .Concat(manifest.Processes.Select(process => process.ExeFile))
+            .Distinct()
+            .Select(index => manifest.Files[(int)index]);
+
+    private static string? Changed(FileIdentity file)
+    {
+        const string Cure = "restore that file, or create the snapshot anew";
+        if (FileStatus.At(file.Path, followLast: true, out var status) is not Errno.None and var errno)
+            return $"mapped file {file.Path}: {errno}. {Cure}";
+        if (status.SizeBytes != file.SizeBytes)
+            return string.Create(CultureInfo.InvariantCulture, $"mapped file {file.Path}: it has {status.SizeBytes} bytes, the snapshot saw {file.SizeBytes}. {Cure}");
+        return status.ModifiedNanoseconds != file.MtimeNs ? $"mapped file {file.Path}: it was modified since the snapshot. {Cure}" : null;
+    }
+}
