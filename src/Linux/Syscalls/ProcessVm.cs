@@ -13,6 +13,32 @@ public static unsafe class ProcessVm
             return Transfer(SyscallNumber.ProcessVmReadv, pid, source, local, destination.Length, out bytesRead);
     }
 
+    /// <summary>IOV_MAX: ranges that one <see cref="ReadMany"/> takes.</summary>
+    public const int MaximumRanges = 1024;
+
+    /// <summary>Reads <paramref name="ranges"/> one after another into <paramref name="destination"/>.</summary>
+    /// <param name="bytesRead">How much was read; less than asked for when a later range cannot be read.</param>
+    /// <returns>EFAULT when the first range cannot be read (unmapped, PROT_NONE); ESRCH when the process is gone.</returns>
+    public static Errno ReadMany(int pid, ReadOnlySpan<AddressRange> ranges, Span<byte> destination, out int bytesRead)
+    {
+        if (ranges.Length > MaximumRanges)
+            throw new ArgumentException($"process_vm_readv takes at most {MaximumRanges} ranges", nameof(ranges));
+        var remote = stackalloc ulong[ranges.Length * 2];
+        for (var i = 0; i < ranges.Length; i++)
+        {
+            remote[i * 2] = ranges[i].Start.Value;
+            remote[(i * 2) + 1] = ranges[i].LengthBytes;
+        }
+
+        fixed (byte* pointer = destination)
+        {
+            var local = stackalloc ulong[2] { (ulong)pointer, (ulong)destination.Length };
+            var result = RawSyscall.Call(SyscallNumber.ProcessVmReadv, pid, (long)local, 1, (long)remote, ranges.Length);
+            bytesRead = result < 0 ? 0 : (int)result;
+            return RawSyscall.ErrnoOf(result);
+        }
+    }
+
     /// <summary>Writes all of <paramref name="source"/>.</summary>
     /// <exception cref="LinuxException">EFAULT: part of the range is not mapped writable; EPERM; ESRCH.</exception>
     public static void Write(int pid, VirtualAddress destination, ReadOnlySpan<byte> source)

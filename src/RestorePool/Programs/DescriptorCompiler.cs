@@ -8,8 +8,9 @@ namespace Snapshots.RestorePool.Programs;
 /// 1. Move the received externals to the numbers where the application knows them.
 /// 2. Make, fill and map the shared memory objects that no descriptor refers to, each through one short-lived descriptor.
 /// 3. In the order of the lowest wanted number, create every other open file, give it its state, and bring it to its numbers.
-/// 4. Register the epoll interests, each while the watched file is open at the number it was registered under.
-/// 5. Close what only the program needed.
+/// 4. Bind the sockets that have path names, each over its path in the clone's own mount namespace.
+/// 5. Register the epoll interests, each while the watched file is open at the number it was registered under.
+/// 6. Close what only the program needed.
 /// </code>
 /// </summary>
 /// <remarks>
@@ -34,9 +35,11 @@ public static class DescriptorCompiler
         ExternalCompiler.Compile(script, ExternalPlan.For(stage.Process));
         var memory = new SharedMemoryCompiler(stage, script);
         memory.CompileObjectsWithoutDescriptor();
-        var files = new OpenFileCompiler(stage, script, memory);
+        var paths = new PrivateSocketPaths(script);
+        var files = new OpenFileCompiler(stage, script, memory, paths);
         foreach (var id in stage.Process.Descriptors.OrderBy(entry => entry.Fd).Select(entry => entry.OpenFile).Distinct())
             files.CreateAndPlace(id);
+        paths.Compile();
         EpollCompiler.CompileInterests(script, stage.Process);
         script.CloseLeftovers();
         script.Verify();

@@ -5,13 +5,13 @@ using Kind = Snapshots.Images.V1.OpenFile.KindOneofCase;
 namespace Snapshots.RestorePool.Programs;
 
 /// <summary>Creates open file descriptions, one kind each; see the compilers it calls for the kinds with more than a few entries.</summary>
-internal sealed class OpenFileCompiler(DescriptorStage stage, DescriptorScript script, SharedMemoryCompiler memory)
+internal sealed class OpenFileCompiler(DescriptorStage stage, DescriptorScript script, SharedMemoryCompiler memory, PrivateSocketPaths paths)
 {
     private const int SeekSet = 0;
     private const int CurrentDirectory = -100;
 
     private readonly PipeCompiler _pipes = new(stage, script);
-    private readonly UnixSocketCompiler _unixSockets = new(script);
+    private readonly UnixSocketCompiler _unixSockets = new(script, paths);
 
     /// <summary>Creates the file, unless it exists already as the other end of a pair, and brings it to its numbers.</summary>
     public void CreateAndPlace(uint id)

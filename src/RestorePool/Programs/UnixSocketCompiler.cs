@@ -5,7 +5,7 @@ using Snapshots.Linux;
 namespace Snapshots.RestorePool.Programs;
 
 /// <summary>unix(7) sockets: pairs with what is queued in them, listening sockets, and sockets that are not connected.</summary>
-internal sealed class UnixSocketCompiler(DescriptorScript script)
+internal sealed class UnixSocketCompiler(DescriptorScript script, PrivateSocketPaths paths)
 {
     private const uint ShutdownRead = 1;
     private const uint ShutdownWrite = 2;
@@ -13,8 +13,6 @@ internal sealed class UnixSocketCompiler(DescriptorScript script)
 
     /// <summary>MSG_DONTWAIT and MSG_NOSIGNAL: a queue that does not fit must fail, not hang the clone.</summary>
     private const uint SendFlags = 0x40 | 0x4000;
-
-    private readonly PrivateSocketPaths _paths = new(script);
 
     public void Create(OpenFile file)
     {
@@ -94,18 +92,15 @@ internal sealed class UnixSocketCompiler(DescriptorScript script)
         var subject = script.SubjectOf(file);
         var fd = SocketCreation.Create(script, file, SocketAddress.Unix, socket.Type, 0);
         SocketCreation.SetOptions(script, fd, socket.Options, subject);
+        if (!socket.Name.IsEmpty && socket.Name[0] != 0)
+        {
+            paths.Add(file.Id, socket.Name.Span, socket.Listening ? socket.Backlog : null, subject);
+            return;
+        }
+        // Abstract names belong to the network namespace, which is the clone's own.
         if (!socket.Name.IsEmpty)
-            BindName(fd, socket.Name.Span, subject);
+            SocketCreation.Bind(script, fd, SocketAddress.ForUnix(socket.Name.Span), subject);
         if (socket.Listening)
             SocketCreation.Listen(script, fd, socket.Backlog, subject);
-    }
-
-    /// <summary>Abstract names belong to the network namespace, which is the clone's own; paths are made the clone's own.</summary>
-    private void BindName(int fd, ReadOnlySpan<byte> name, string subject)
-    {
-        if (name[0] == 0)
-            SocketCreation.Bind(script, fd, SocketAddress.ForUnix(name), subject);
-        else
-            _paths.Bind(fd, name, subject);
     }
 }

@@ -17,10 +17,6 @@ internal static class Unsupported
         ("anon_inode:[landlock-ruleset]", "a Landlock ruleset cannot be read back", "Close it before the worker is ready."),
         ("anon_inode:seccomp notify", "a seccomp listener supervises a running process", "Close it before the worker is ready."),
         ("anon_inode:[fscontext]", "a file system context is half-way through a mount", "Close it before the worker is ready."),
-        ("anon_inode:[pidfd]", "a pidfd refers to a running process", "Close it before the worker is ready, and let children end."),
-        ("pidfd:", "a pidfd refers to a running process", "Close it before the worker is ready, and let children end."),
-        ("/secretmem", "secret memory cannot be read", "Use ordinary memory in the worker."),
-        ("mqueue:", "a POSIX message queue belongs to the IPC namespace", "Close it before the worker is ready."),
     ];
 
     private static readonly string[] Namespaces = ["cgroup:[", "ipc:[", "mnt:[", "net:[", "pid:[", "time:[", "user:[", "uts:["];
@@ -29,13 +25,15 @@ internal static class Unsupported
     {
         foreach (var (link, what, cure) in Known)
         {
-            if (file.Link.StartsWith(link, StringComparison.Ordinal) || (link == "pidfd:" && file.Info.PidfdPid is not null))
+            if (file.Link.StartsWith(link, StringComparison.Ordinal))
             {
                 context.Refuse(file.Subject, what, cure);
                 return;
             }
         }
-        if (Namespaces.Any(name => file.Link.StartsWith(name, StringComparison.Ordinal)))
+        if (file.Info.PidfdPid is { } pid)
+            context.Refuse(file.Subject, $"a pidfd of process {pid}", "Close it before the worker is ready, and let children end.");
+        else if (Namespaces.Any(name => file.Link.StartsWith(name, StringComparison.Ordinal)))
             context.Refuse(file.Subject, "a descriptor of a namespace: clones have namespaces of their own", "Close it before the worker is ready.");
         else
             context.Refuse(file.Subject, "this kind of file cannot be restored", "Close it before the worker is ready.");
