@@ -64,7 +64,8 @@ def main() -> None:
 
     request = json.loads(read_line(channel))  # in a clone this call returns
     os.environ.update(request.get("env") or {})
-    random.seed()  # every clone wakes with the same generator state; the kernel's entropy is its own
+    random.seed()  # every clone wakes with the same generators; the kernel's entropy is its own
+    ssl.RAND_add(os.urandom(32), 32.0)
     os.write(channel, json.dumps(answer(table, request)).encode() + b"\n")
     sys.stdout.flush()
     os._exit(0)  # a tidy exit would free every object of the table, and so copy every page of it first
