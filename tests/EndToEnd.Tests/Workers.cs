@@ -14,7 +14,7 @@ internal static class Workers
 {
     private const string Http = "http:8080/health";
     private static readonly TimeSpan BuildLimit = TimeSpan.FromMinutes(3);
-    private static readonly Lazy<string> Binaries = new(() => Directory.CreateTempSubdirectory("snapshots-subjects-").FullName);
+    private static readonly Lazy<string> Binaries = new(MakeBinariesFolder);
 
     public static Worker Example(string name) => name switch
     {
@@ -35,6 +35,14 @@ internal static class Workers
         {
             Environment = new Dictionary<string, string> { ["SUBJECT_SANDBOXED"] = "1" },
         };
+    }
+
+    // Gone when the tests end: they share what is compiled.
+    private static string MakeBinariesFolder()
+    {
+        var folder = Directory.CreateTempSubdirectory("snapshots-subjects-").FullName;
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => Directory.Delete(folder, recursive: true);
+        return folder;
     }
 
     private static string Compiled(string source)
