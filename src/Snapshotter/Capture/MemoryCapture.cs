@@ -102,7 +102,7 @@ internal sealed class MemoryCapture(CaptureContext context, TargetMemory memory,
     private void StoreSharedMemory(SharedMemory shared, string path)
     {
         var subject = string.Create(CultureInfo.InvariantCulture, $"shared memory {shared.Name} ({path})");
-        using var file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        using var file = OpenPath.ReadOnly(path);
         foreach (var (start, end) in SeekData.Ranges(file, shared.SizeBytes, subject))
         {
             for (var offset = start & ~(PageSize.Bytes - 1); offset < end;)

@@ -78,8 +78,9 @@ internal sealed class Pipes(CaptureContext context)
         {
             return ProcDescriptors.Read(pid).Exists(descriptor => descriptor.Target == link);
         }
-        catch (LinuxException gone) when (gone.Errno is Errno.ESRCH or Errno.ENOENT)
+        catch (LinuxException failure) when (failure.Errno is Errno.ESRCH or Errno.ENOENT or Errno.EACCES or Errno.EPERM)
         {
+            // Gone, or protected even from root's eyes: a process that no other may look into shares no pipe with a worker of ours.
             return false;
         }
     }
