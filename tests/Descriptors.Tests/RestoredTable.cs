@@ -1,4 +1,5 @@
 using System.Globalization;
+using Microsoft.Win32.SafeHandles;
 using Snapshots.AddressSpace;
 using Snapshots.Images.V1;
 using Snapshots.Linux;
@@ -6,6 +7,7 @@ using Snapshots.Linux.Syscalls;
 using Snapshots.Programs;
 using Snapshots.RestorePool.Programs;
 using Snapshots.Snapshotter.Capture;
+using Xunit;
 
 namespace Snapshots.Descriptors.Tests;
 
@@ -15,13 +17,24 @@ namespace Snapshots.Descriptors.Tests;
 /// </summary>
 internal sealed class RestoredTable : IDisposable
 {
+    /// <summary>What the first program of a sandbox gets, behind its init.</summary>
+    private const uint SubjectPid = 2;
+
     private readonly Husk _husk;
 
-    private RestoredTable(Husk husk, CaptureContext context, int entryCount)
+    private readonly SafeFileHandle _child;
+
+    private readonly int _pid;
+    private readonly int _controlDescriptor;
+
+    private RestoredTable(Husk husk, int pid, int controlDescriptor, int entryCount)
     {
         _husk = husk;
-        Context = context;
+        _pid = pid;
+        _child = Pidfd.Open(pid);
+        _controlDescriptor = controlDescriptor;
         EntryCount = entryCount;
+        Context = Recapture();
     }
 
     /// <summary>What was captured from the process, without the engine's control socket.</summary>
@@ -30,15 +43,13 @@ internal sealed class RestoredTable : IDisposable
     /// <summary>Entries that the descriptor stage itself took.</summary>
     public int EntryCount { get; }
 
-    public int Pid => _husk.Pid;
-
-    public static RestoredTable From(CaptureContext captured, int namespacesOfPid)
+    public static RestoredTable From(CaptureContext captured, int sandboxInit)
     {
         var process = captured.Image;
         var builder = new ProgramBuilder(SmallHusk.Layout);
         var control = new ControlBlock(builder, DescriptorCompiler.LowestControlDescriptor(process) + 8);
         SmallHusk.EmitPrologue(builder, control);
-        EnterNamespaces(builder, namespacesOfPid);
+        BecomeChildIn(builder, sandboxInit);
         MakeExternals(builder, process);
         var before = builder.EntryCount;
         DescriptorCompiler.Compile(new DescriptorStage
@@ -58,7 +69,8 @@ internal sealed class RestoredTable : IDisposable
         try
         {
             AwaitReady(husk, program);
-            return new RestoredTable(husk, CaptureFrom(husk, control.ControlDescriptor), entries);
+            var child = int.Parse(File.ReadAllText($"/proc/{husk.Pid}/task/{husk.Pid}/children"), CultureInfo.InvariantCulture);
+            return new RestoredTable(husk, child, control.ControlDescriptor, entries);
         }
         catch
         {
@@ -67,16 +79,26 @@ internal sealed class RestoredTable : IDisposable
         }
     }
 
-    private static void EnterNamespaces(ProgramBuilder builder, int pid)
+    /// <summary>Forks into the sandbox's namespaces, where the child has the pid that subjects have; the parent waits to be ended.</summary>
+    private static void BecomeChildIn(ProgramBuilder builder, int sandboxInit)
     {
-        foreach (var name in new[] { "net", "mnt" })
+        var names = new[] { "net", "mnt", "pid" };
+        for (var i = 0; i < names.Length; i++)
         {
-            var path = string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/ns/{name}");
-            builder.Syscall(SyscallNumber.Openat, path, -100, builder.Text(path), 0, 0).ExpectValue(name == "net" ? 0 : 1);
+            var path = string.Create(CultureInfo.InvariantCulture, $"/proc/{sandboxInit}/ns/{names[i]}");
+            builder.Syscall(SyscallNumber.Openat, path, -100, builder.Text(path), 0, 0).ExpectValue(i);
         }
-        builder.Syscall(SyscallNumber.Setns, "network namespace", 0, 0);
-        builder.Syscall(SyscallNumber.Setns, "mount namespace", 1, 0);
-        builder.Syscall(SyscallNumber.CloseRange, "namespaces", 0, 1, 0);
+        for (var i = 0; i < names.Length; i++)
+            builder.Syscall(SyscallNumber.Setns, $"{names[i]} namespace", i, 0);
+        builder.Syscall(SyscallNumber.CloseRange, "namespaces", 0, names.Length - 1, 0);
+        var child = builder.NewLabel("child");
+        var arguments = new CloneArguments { Flags = 0, RequestedTid = SubjectPid };
+        builder.Syscall(SyscallNumber.Clone3, "child", arguments.Place(builder), CloneArguments.SizeBytes);
+        builder.JumpIfLastZero(child);
+        const int AnyKindOfChild = 0x4000_0000; // __WALL
+        builder.Syscall(SyscallNumber.Wait4, "child", -1, 0, AnyKindOfChild, 0);
+        builder.Syscall(SyscallNumber.ExitGroup, "end", 0);
+        builder.Mark(child);
     }
 
     /// <summary>Stands for the descriptors that a clone receives: each external is an eventfd whose counter says which.</summary>
@@ -108,14 +130,14 @@ internal sealed class RestoredTable : IDisposable
         throw new InvalidOperationException($"{entry?.OperationName}({string.Join(", ", entry?.Operands.Select(operand => operand.Value) ?? [])}) on {entry?.Subject}: {report.Result}");
     }
 
-    private static CaptureContext CaptureFrom(Husk husk, int controlDescriptor)
+    /// <summary>Captures the descriptors as they are now.</summary>
+    public CaptureContext Recapture()
     {
-        using var pidFd = Pidfd.Open(husk.Pid);
-        using var control = Pidfd.GetDescriptor(pidFd, controlDescriptor);
+        using var control = Pidfd.GetDescriptor(_child, _controlDescriptor);
         var status = FileStatus.Of(control, "control socket");
-        var context = Captures.Of(husk.Pid, new Dictionary<ObjectIdentity, ExternalRole> { [new ObjectIdentity(status.Device, status.Inode)] = ExternalRole.Unspecified });
+        var context = Captures.Of(_pid, new Dictionary<ObjectIdentity, ExternalRole> { [new ObjectIdentity(status.Device, status.Inode)] = ExternalRole.Unspecified });
         var image = context.Image;
-        var entry = image.Descriptors.Single(entry => entry.Fd == (uint)controlDescriptor);
+        var entry = image.Descriptors.Single(entry => entry.Fd == (uint)_controlDescriptor);
         image.Descriptors.Remove(entry);
         image.OpenFiles.Remove(image.OpenFiles.Single(file => file.Id == entry.OpenFile));
         foreach (var file in image.OpenFiles.Where(file => file.EventFd?.Counter is > 1_000_000 and < 1_000_010))
@@ -123,5 +145,13 @@ internal sealed class RestoredTable : IDisposable
         return context;
     }
 
-    public void Dispose() => _husk.Dispose();
+    /// <summary>Ends the child; its parent reaps it and ends too, which closes the last end of the control socket.</summary>
+    public void Dispose()
+    {
+        const int SIGKILL = 9;
+        Assert.Equal(Errno.None, Pidfd.SendSignal(_child, SIGKILL));
+        _child.Dispose();
+        Assert.False(_husk.TryReceiveReport(out _));
+        _husk.Dispose();
+    }
 }

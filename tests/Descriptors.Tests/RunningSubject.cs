@@ -91,8 +91,8 @@ internal sealed class RunningSubject : IDisposable
     private string ErrorText()
     {
         _process.Kill();
-        var buffer = new byte[65536];
-        return Encoding.UTF8.GetString(buffer, 0, RandomAccess.Read(_errors, buffer, 0));
+        using var reader = new StreamReader(new FileStream(_errors, FileAccess.Read));
+        return reader.ReadToEnd();
     }
 
     /// <summary>Captures its descriptors while it waits for a request.</summary>
