@@ -1,0 +1,87 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using Google.Protobuf;
+using Snapshots.Images.V1;
+using Snapshots.Linux;
+using Snapshots.Linux.Proc;
+using Snapshots.Linux.Syscalls;
+using Snapshots.Tracing;
+
+namespace Snapshots.Snapshotter.Capture;
+
+/// <summary>Captures what belongs to a thread: registers, signal state, the addresses the kernel keeps for it, scheduling.</summary>
+internal sealed class ThreadCapture(CaptureContext context, StoppedProcess process, RemoteSyscalls remote, TargetMemory memory)
+{
+    private const int PR_GET_TID_ADDRESS = 40;
+
+    public void Capture()
+    {
+        foreach (var thread in process.Threads)
+            context.Image.Threads.Add(Capture(thread));
+    }
+
+    private ThreadImage Capture(Tracee thread)
+    {
+        var status = ProcStatus.Read(context.Pid, thread.Tid);
+        var image = new ThreadImage
+        {
+            Tid = (uint)status.NamespacePids[^1],
+            Name = status.Name,
+            SignalMask = thread.ReadSignalMask(),
+            Xstate = ByteString.CopyFrom(thread.ReadXstate()),
+            TimerSlackNs = ulong.Parse(File.ReadAllText(string.Create(CultureInfo.InvariantCulture, $"/proc/{thread.Tid}/timerslack_ns")), CultureInfo.InvariantCulture),
+            Scheduling = CaptureScheduling(thread.Tid),
+        };
+        image.PendingSignals.AddRange(thread.ReadPendingSignals().Select(signal => ByteString.CopyFrom(signal)));
+        CaptureRegisters(thread, image);
+        var (head, length) = RobustList.Get(thread.Tid);
+        (image.RobustListHead, image.RobustListLength) = (head, length);
+        CaptureRemotely(thread, image);
+        return image;
+    }
+
+    private void CaptureRegisters(Tracee thread, ThreadImage image)
+    {
+        var registers = thread.ReadRegisters();
+        image.StoppedIn = registers.IsInSyscall ? SyscallNames.NameOf((SyscallNumber)registers.OrigRax) : "user mode";
+        var rseq = thread.ReadRseq();
+        if (rseq.Address != 0)
+            image.Rseq = new Rseq { Address = rseq.Address, LengthBytes = rseq.LengthBytes, Signature = rseq.Signature };
+        // The kernel would abort a restartable sequence when the thread runs again after such a stop; in a clone we do.
+        var section = RseqSection.Find(rseq, registers, memory);
+        var restarted = RestartRules.Apply(registers);
+        if (section is { } interrupted)
+            restarted.Rip = interrupted.AbortHandler.Value;
+        image.Registers = ByteString.CopyFrom(restarted.ToBytes());
+    }
+
+    private void CaptureRemotely(Tracee thread, ThreadImage image)
+    {
+        remote.ClearData(8);
+        remote.Require(thread, SyscallNumber.Prctl, PR_GET_TID_ADDRESS, remote.Data.Start.Value);
+        image.ClearChildTid = BinaryPrimitives.ReadUInt64LittleEndian(remote.ReadData(8));
+        // stack_t: address, flags (32 bits), padding, size.
+        remote.Require(thread, SyscallNumber.Sigaltstack, 0, remote.Data.Start.Value);
+        var stack = remote.ReadData(24);
+        image.AlternateStack = new AlternateStack
+        {
+            Address = BinaryPrimitives.ReadUInt64LittleEndian(stack),
+            Flags = BinaryPrimitives.ReadUInt32LittleEndian(stack.AsSpan(8)),
+            LengthBytes = BinaryPrimitives.ReadUInt64LittleEndian(stack.AsSpan(16)),
+        };
+    }
+
+    private static Scheduling CaptureScheduling(int tid)
+    {
+        var attributes = Scheduler.GetAttributes(tid);
+        var affinity = Scheduler.GetAffinity(tid);
+        var allowed = affinity.Sum(part => System.Numerics.BitOperations.PopCount(part));
+        return new Scheduling
+        {
+            Policy = attributes.Policy,
+            Priority = attributes.Priority,
+            Nice = attributes.Nice,
+            Affinity = allowed >= Environment.ProcessorCount ? ByteString.Empty : ByteString.CopyFrom(affinity),
+        };
+    }
+}
