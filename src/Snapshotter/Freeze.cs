@@ -68,11 +68,13 @@ public static class Freeze
         };
         ProcessRules.Check(context);
         DescriptorCapture.Capture(context);
+        var threads = new ThreadCapture(context, process, memory);
+        threads.CaptureFromOutside();
         // The scratch mapping of remote calls is gone again before the mappings are listed.
         using (var remote = RemoteSyscalls.Open(process, memory))
         {
             new ProcessCapture(context, process, remote).Capture();
-            new ThreadCapture(context, process, remote, memory).Capture();
+            threads.CaptureRemotely(remote);
         }
         var pages = new MemoryCapture(context, memory, writer);
         pages.CaptureMappings();

@@ -10,14 +10,26 @@ using Snapshots.Tracing;
 namespace Snapshots.Snapshotter.Capture;
 
 /// <summary>Captures what belongs to a thread: registers, signal state, the addresses the kernel keeps for it, scheduling.</summary>
-internal sealed class ThreadCapture(CaptureContext context, StoppedProcess process, RemoteSyscalls remote, TargetMemory memory)
+/// <remarks>
+/// Registers and signal mask are read before the first remote system call, which changes both while it lasts; what only the thread itself can
+/// be asked for comes after.
+/// </remarks>
+internal sealed class ThreadCapture(CaptureContext context, StoppedProcess process, TargetMemory memory)
 {
     private const int PR_GET_TID_ADDRESS = 40;
 
-    public void Capture()
+    /// <summary>What can be read from outside; before any remote system call.</summary>
+    public void CaptureFromOutside()
     {
         foreach (var thread in process.Threads)
             context.Image.Threads.Add(Capture(thread));
+    }
+
+    /// <summary>What each thread has to be asked for.</summary>
+    public void CaptureRemotely(RemoteSyscalls remote)
+    {
+        foreach (var (thread, image) in process.Threads.Zip(context.Image.Threads))
+            CaptureRemotely(remote, thread, image);
     }
 
     private ThreadImage Capture(Tracee thread)
@@ -36,7 +48,6 @@ internal sealed class ThreadCapture(CaptureContext context, StoppedProcess proce
         CaptureRegisters(thread, image);
         var (head, length) = RobustList.Get(thread.Tid);
         (image.RobustListHead, image.RobustListLength) = (head, length);
-        CaptureRemotely(thread, image);
         return image;
     }
 
@@ -55,7 +66,7 @@ internal sealed class ThreadCapture(CaptureContext context, StoppedProcess proce
         image.Registers = ByteString.CopyFrom(restarted.ToBytes());
     }
 
-    private void CaptureRemotely(Tracee thread, ThreadImage image)
+    private static void CaptureRemotely(RemoteSyscalls remote, Tracee thread, ThreadImage image)
     {
         remote.ClearData(8);
         remote.Require(thread, SyscallNumber.Prctl, PR_GET_TID_ADDRESS, remote.Data.Start.Value);
