@@ -35,6 +35,19 @@ public sealed class DescriptorCompilerTests
     }
 
     [Fact]
+    public void SecondOpenFileOfAReceivedPipeIsOpenedFromTheFirst()
+    {
+        var image = new TestImage();
+        var first = image.External(1);
+        var second = image.External(4);
+        second.External.Role = first.External.Role;
+        second.StatusFlags = 1;
+        var kernel = image.Run();
+        Assert.Equal($"external {first.Id}", kernel.Table[4].Description.Kind);
+        Assert.NotSame(kernel.Table[1].Description, kernel.Table[4].Description);
+    }
+
+    [Fact]
     public void GapIsFilledOnceForAllFilesBehindIt()
     {
         var image = new TestImage();
