@@ -19,6 +19,7 @@ public static class CommandLine
             GlobalOptions.Run,
             GlobalOptions.Json,
             DoctorCommand.Create(),
+            CreateCommand.Create(),
             ListCommand.Create(),
             InspectCommand.Create(),
             RemoveCommand.Create(),
@@ -28,6 +29,7 @@ public static class CommandLine
             LogsCommand.Create(),
             ServeCommand.Create(),
             BenchCommand.Create(),
+            DemoCommand.Create(),
         };
         return root;
     }

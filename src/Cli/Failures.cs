@@ -7,7 +7,9 @@ using Snapshots.Linux;
 using Snapshots.Programs;
 using Snapshots.RestorePool;
 using Snapshots.RestorePool.Clones;
+using Snapshots.Sandboxes;
 using Snapshots.Snapshotter;
+using Snapshots.Snapshotter.Readiness;
 
 namespace Snapshots.Cli;
 
@@ -25,6 +27,8 @@ public static class Failures
         FreezeRefusedException e => (ExitCodes.Refused, Refusal(e)),
         ImageException e => Describe(e),
         OperationCanceledException when interrupted => Interrupted(),
+        WorkerNotReadyException => (ExitCodes.NotReady, new ErrorDescription("not_ready", failure.Message)),
+        SpawnException => (ExitCodes.Failure, new ErrorDescription("cannot_start", failure.Message)),
         BenchException => (ExitCodes.CloneFailed, new ErrorDescription("clone_failed", failure.Message)),
         CloneStartException => (ExitCodes.CloneFailed, new ErrorDescription("clone_start_failed", failure.Message)),
         RestoreUnsupportedException => (ExitCodes.IncompatibleHost, new ErrorDescription("incompatible_host", failure.Message)),

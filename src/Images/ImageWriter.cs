@@ -23,6 +23,9 @@ public sealed class ImageWriter : IPageSink, IDisposable
     /// <inheritdoc/>
     public void Append(ulong pageIndex, ReadOnlySpan<byte> pages, IList<PageExtent> extents) => _pages.Append(pageIndex, pages, extents);
 
+    /// <inheritdoc/>
+    public void AppendWithZeros(ulong pageIndex, ReadOnlySpan<byte> pages, IList<PageExtent> extents) => _pages.AppendWithZeros(pageIndex, pages, extents);
+
     /// <summary>
     /// Completes <paramref name="manifest"/> (format version, page file), checks it, and makes the image visible under <paramref name="name"/>;
     /// an image that had the name loses it. Everything is on disk when this returns. The writer is of no use afterwards.

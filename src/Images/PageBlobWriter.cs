@@ -57,6 +57,14 @@ internal sealed class PageBlobWriter : IPageSink, IDisposable
         }
     }
 
+    public void AppendWithZeros(ulong pageIndex, ReadOnlySpan<byte> pages, IList<PageExtent> extents)
+    {
+        ArgumentOutOfRangeException.ThrowIfNotEqual(pages.Length % (int)PageSize.Bytes, 0, nameof(pages));
+        ObjectDisposedException.ThrowIf(_finished, this);
+        if (!pages.IsEmpty)
+            Store(pageIndex, pages, extents);
+    }
+
     /// <summary>Writes what is left, waits until all of it is on disk, and describes the file.</summary>
     public PageBlob Finish()
     {

@@ -14,6 +14,10 @@ public interface IPageSink
     /// <param name="extents">Where the extents of this object are gathered.</param>
     /// <exception cref="ImageException">WriteFailed, LimitExceeded: the sink is of no further use.</exception>
     void Append(ulong pageIndex, ReadOnlySpan<byte> pages, IList<PageExtent> extents);
+
+    /// <summary>As <see cref="Append"/>, but pages of zeros are stored too: over a file mapping a missing page reads as the file, not as zeros.</summary>
+    /// <exception cref="ImageException">WriteFailed, LimitExceeded: the sink is of no further use.</exception>
+    void AppendWithZeros(ulong pageIndex, ReadOnlySpan<byte> pages, IList<PageExtent> extents);
 }
 
 /// <summary>Gives page contents back, each byte checked against its digest before it is handed out. Safe for use by several threads.</summary>

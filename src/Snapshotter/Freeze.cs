@@ -1,5 +1,7 @@
 using Snapshots.Images;
 using Snapshots.Images.V1;
+using Snapshots.Linux;
+using Snapshots.Linux.Proc;
 using Snapshots.Linux.Syscalls;
 using Snapshots.Snapshotter.Capture;
 using Snapshots.Snapshotter.Descriptors;
@@ -7,93 +9,118 @@ using Snapshots.Tracing;
 
 namespace Snapshots.Snapshotter;
 
-/// <summary>A process to freeze.</summary>
-public sealed record FreezeTarget
-{
-    /// <summary>In our PID namespace.</summary>
-    public required int Pid { get; init; }
-
-    /// <summary>The objects that each clone gets its own of.</summary>
-    public required IReadOnlyDictionary<ObjectIdentity, ExternalRole> Externals { get; init; }
-
-    /// <summary>Host, launch and readiness are filled in; the freeze adds the rest.</summary>
-    public required Manifest Manifest { get; init; }
-
-    /// <summary>Whether it runs on after a successful freeze. Otherwise it is left stopped (SIGSTOP), for its owner to end once the image is published.</summary>
-    public required bool KeepRunning { get; init; }
-}
-
-/// <summary>What a freeze found.</summary>
-/// <param name="Manifest">Complete but for the page blob, which the writer adds.</param>
-/// <param name="Stopped">From the first thread stopped until all was captured.</param>
-public sealed record FreezeResult(Manifest Manifest, TimeSpan Stopped);
-
 /// <summary>
-/// Freezes one process.
+/// Takes a running process apart into an image.
 /// <code>
-/// 1. Stop every thread (ptrace), from one OS thread.
-/// 2. Refuse what a snapshot cannot hold; go on all the same, so that the report is complete.
-/// 3. Ask /proc, ptrace, the descriptors, and the process itself (remote system calls) for its state.
-/// 4. List its mappings. Anything refused so far: let it go, throw the report.
-/// 5. Store its pages.
-/// 6. Let it run on, or leave it stopped.
+/// 1. Refuse what cannot be a target at all: no such process, ourselves, a kernel thread, a zombie.
+/// 2. Stop every thread (ptrace, on a thread of its own).
+/// 3. Look for what stands against a snapshot of the whole: children, filters, foreign namespaces.
+/// 4. Threads: registers, masks, pending signals, rseq; then the process: layout, limits, credentials, directories.
+/// 5. Ask inside the target, by system calls run in its threads, what only they can tell: alternate stacks, handlers, timers, brk.
+///    From here on the target holds no trace of that.
+/// 6. Descriptors. Mappings, and which of their pages are the target's own.
+/// 7. If anything was refused: let the target go and report all of it.
+/// 8. Read the pages, then the memory objects, into the image.
+/// 9. Let the target go, or leave it stopped for its end.
 /// </code>
-/// Whatever happens on the way, our own death included, the process runs on as it was.
+/// On every way out the target is let go and runs on as it was; only after a freeze that succeeded without
+/// <see cref="FreezeTarget.KeepRunning"/> it stays stopped.
 /// </summary>
 public static class Freeze
 {
-    /// <exception cref="FreezeRefusedException">Everything that stands against the snapshot.</exception>
-    /// <exception cref="TracingException">It cannot be traced or stopped, or it ended.</exception>
-    /// <exception cref="ImageException">The image cannot be written.</exception>
-    public static FreezeResult Run(FreezeTarget target, ImageWriter writer) =>
-        TracerThread.Run("freeze", () => RunOnTracer(target, writer));
-
-    private static FreezeResult RunOnTracer(FreezeTarget target, ImageWriter writer)
+    /// <exception cref="FreezeRefusedException">The process holds what cannot be snapshotted: all of it is listed.</exception>
+    /// <exception cref="TracingException">It cannot be traced or stopped, or ended meanwhile.</exception>
+    /// <exception cref="LinuxException">The kernel refused what it should not: missing privilege, or the process ended.</exception>
+    /// <exception cref="ImageException">Pages cannot be written.</exception>
+    public static FreezeResult Run(FreezeTarget target, ImageWriter writer)
     {
+        RequireTarget(target.Pid);
         using var pidFd = Pidfd.Open(target.Pid);
-        using var process = StoppedProcess.Stop(target.Pid);
-        using var memory = new TargetMemory(target.Pid);
-        var manifest = target.Manifest;
-        var image = new ProcessImage();
-        manifest.Processes.Add(image);
         var context = new CaptureContext
         {
             Pid = target.Pid,
             PidFd = pidFd,
-            Image = image,
-            Manifest = manifest,
-            Files = new FileTable(manifest),
-            SharedMemory = new SharedMemoryTable(manifest),
+            Image = new ProcessImage(),
+            Manifest = target.Manifest,
+            Files = new FileTable(target.Manifest),
+            SharedMemory = new SharedMemoryTable(target.Manifest),
             Externals = target.Externals,
         };
-        ProcessRules.Check(context);
-        DescriptorCapture.Capture(context);
-        var threads = new ThreadCapture(context, process, memory);
-        threads.CaptureFromOutside();
-        // The scratch mapping of remote calls is gone again before the mappings are listed.
-        using (var remote = RemoteSyscalls.Open(process, memory))
-        {
-            new ProcessCapture(context, process, remote).Capture();
-            threads.CaptureRemotely(remote);
-        }
-        var pages = new MemoryCapture(context, memory, writer);
-        pages.CaptureMappings();
-        if (context.Problems.Count > 0)
-            throw new FreezeRefusedException(context.Problems);
-        pages.CapturePages();
-        return Finish(target, process, pages);
+        return TracerThread.Run($"freeze {target.Pid}", () => RunStopped(target, context, writer));
     }
 
-    private static FreezeResult Finish(FreezeTarget target, StoppedProcess process, MemoryCapture pages)
+    private static void RequireTarget(int pid)
     {
-        var stopped = process.StoppedFor;
-        var statistics = target.Manifest.Statistics ??= new FreezeStatistics();
-        statistics.StoppedMicroseconds = (ulong)stopped.TotalMicroseconds;
-        statistics.ResidentBytes = pages.ResidentBytes;
-        // Sent while every thread is still in our stop: none runs in between.
+        if (pid == Environment.ProcessId)
+            throw Refused(pid, "a process cannot freeze itself", "Name another process.");
+        ProcStatus status;
+        try
+        {
+            status = ProcStatus.Read(pid);
+        }
+        catch (LinuxException gone) when (gone.Errno == Errno.ESRCH)
+        {
+            throw Refused(pid, "there is no such process", "Look the process up again, e.g. with ps.");
+        }
+
+        if (status.ThreadGroupId != pid)
+            throw Refused(pid, $"it is a thread of process {status.ThreadGroupId}", $"Name {status.ThreadGroupId}.");
+        if (status.State is 'Z' or 'X')
+            throw Refused(pid, "it has ended already", "Look the process up again, e.g. with ps.");
+        if (status.IsKernelThread || ProcFile.TryRead($"/proc/{pid}/auxv", out var auxv) != Errno.None || auxv.Length == 0)
+            throw Refused(pid, "it has no memory of its own: a kernel thread, or a process that is ending", "Name a process that runs a program.");
+    }
+
+    private static FreezeRefusedException Refused(int pid, string what, string cure) => new([new FreezeProblem(pid, "process", what, cure)]);
+
+    private static FreezeResult RunStopped(FreezeTarget target, CaptureContext context, ImageWriter writer)
+    {
+        using var process = StoppedProcess.Stop(target.Pid);
+        using var memory = new TargetMemory(target.Pid);
+        using var pagemap = PagemapScan.Open(target.Pid);
+        new Preconditions(context, process).Check();
+        CaptureState(context, process, memory);
+        DescriptorCapture.Capture(context);
+        var mappings = new MemoryCapture(context, memory, pagemap);
+        mappings.Capture();
+        if (context.Problems.Count > 0)
+            throw new FreezeRefusedException(context.Problems);
+
+        var pages = new PageCapture(target.Pid, memory, writer);
+        pages.Capture(mappings.Contents);
+        pages.Capture(context.SharedMemory.Sources);
+        LetGo(target, process);
+        return Finish(target, context, mappings.ResidentBytes, process.StoppedFor);
+    }
+
+    private static void CaptureState(CaptureContext context, StoppedProcess process, TargetMemory memory)
+    {
+        var threads = new ThreadCapture(context, process, memory);
+        var attributes = new ProcessCapture(context, process);
+        threads.Capture();
+        attributes.Capture();
+        if (!process.Threads.All(thread => thread.ReadRegisters().IsLongMode))
+            return; // refused above; no system call of ours can run in 32-bit code
+        using var remote = RemoteSyscalls.Open(process, memory);
+        threads.CaptureRemote(remote);
+        attributes.CaptureRemote(remote);
+        remote.Close();
+    }
+
+    private static void LetGo(FreezeTarget target, StoppedProcess process)
+    {
+        // Queued while every thread is stopped, so that none runs an instruction in between.
         if (!target.KeepRunning)
             ThreadSignal.SendToProcess(target.Pid, ThreadSignal.SIGSTOP);
         process.Resume();
+    }
+
+    private static FreezeResult Finish(FreezeTarget target, CaptureContext context, ulong residentBytes, TimeSpan stopped)
+    {
+        target.Manifest.Processes.Add(context.Image);
+        target.Manifest.Statistics ??= new FreezeStatistics();
+        target.Manifest.Statistics.StoppedMicroseconds = (ulong)stopped.TotalMicroseconds;
+        target.Manifest.Statistics.ResidentBytes = residentBytes;
         return new FreezeResult(target.Manifest, stopped);
     }
 }

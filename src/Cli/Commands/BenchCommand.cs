@@ -28,9 +28,10 @@ internal static class BenchCommand
         var command = new Command("bench", "Measure clones of a snapshot against cold start, posix_spawn and fork, in one run") { Name, Count, ColdCount, LiveCount, Payload, RequestPath };
         command.Validators.Add(result =>
         {
-            if (result.GetValue(Count) < 1 || result.GetValue(ColdCount) < 0 || result.GetValue(LiveCount) < 1)
-                result.AddError("--count and --live-count must be at least 1, --cold-count at least 0");
-            if (result.GetValue(RequestPath) is { } path && !path.StartsWith('/'))
+            result.RequireAtLeast(Count, 1);
+            result.RequireAtLeast(ColdCount, 0);
+            result.RequireAtLeast(LiveCount, 1);
+            if (result.Words(RequestPath) is { } path && !path.StartsWith('/'))
                 result.AddError("--path must begin with /");
         });
         command.SetBody(Run);
@@ -49,7 +50,8 @@ internal static class BenchCommand
         };
         using var image = HostStore.Open(invocation.StoreDirectory).OpenImage(invocation.Parsed.GetRequiredValue(Name));
         using var engine = RestoreEngine.Start(new RestoreOptions());
-        var report = new BenchRun(engine, image, options, invocation.Remark, coldStart: null).Run(cancellation);
+        using var coldStart = options.ColdCount > 0 ? ColdStart.For(image.Manifest, options) : null;
+        var report = new BenchRun(engine, image, options, invocation.Remark, coldStart).Run(cancellation);
         if (invocation.Json)
             Invocation.PrintJson(report, CliJsonContext.Default.BenchReport);
         else

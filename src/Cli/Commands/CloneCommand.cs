@@ -24,10 +24,9 @@ internal static class CloneCommand
         var command = new Command("clone", "Launch clones of a snapshot; starts the agent when it does not run") { Name, Count, Payload, PayloadFile, Environment, Wait };
         command.Validators.Add(result =>
         {
-            if (result.GetValue(Payload) is not null && result.GetValue(PayloadFile) is not null)
+            if (result.Words(Payload) is not null && result.Words(PayloadFile) is not null)
                 result.AddError("give --payload or --payloads, not both");
-            if (result.GetValue(Count) is < 1)
-                result.AddError("--count must be at least 1");
+            result.RequireAtLeast(Count, 1);
         });
         command.SetBody(Run);
         return command;

@@ -16,6 +16,18 @@ public static unsafe class Kcmp
         return result switch { 0 => 0, 1 => -1, _ => 1 };
     }
 
+    /// <summary>Whether two threads share their descriptor table (<c>files</c>) and their working directory, root and umask (<c>fs</c>), as threads do unless they unshare(2).</summary>
+    /// <exception cref="LinuxException">ESRCH: a thread is gone; EPERM: no PTRACE_MODE_READ_REALCREDS.</exception>
+    public static (bool Files, bool FileSystem) ShareTables(int leftTid, int rightTid)
+    {
+        const int KCMP_FILES = 2;
+        const int KCMP_FS = 3;
+        var subject = $"threads {leftTid} and {rightTid}";
+        var files = RawSyscall.ThrowIfFailed(RawSyscall.Call(SyscallNumber.Kcmp, leftTid, rightTid, KCMP_FILES), "kcmp(KCMP_FILES)", subject);
+        var fileSystem = RawSyscall.ThrowIfFailed(RawSyscall.Call(SyscallNumber.Kcmp, leftTid, rightTid, KCMP_FS), "kcmp(KCMP_FS)", subject);
+        return (files == 0, fileSystem == 0);
+    }
+
     /// <summary>
     /// Whether descriptor <paramref name="fd"/> is the file that epoll <paramref name="epollFd"/> watches: the interest added under number
     /// <paramref name="targetFd"/>, the <paramref name="ordinal"/>-th of that number in the order of fdinfo.

@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Globalization;
-using System.Text;
 using Google.Protobuf;
 using Snapshots.Images.V1;
 using Snapshots.Linux;
@@ -10,157 +9,73 @@ using Snapshots.Tracing;
 
 namespace Snapshots.Snapshotter.Capture;
 
-/// <summary>Captures what belongs to the process as a whole: identity, address space layout, signal actions, timers, limits, credentials, attributes.</summary>
-internal sealed class ProcessCapture(CaptureContext context, StoppedProcess process, RemoteSyscalls remote)
+/// <summary>Captures the attributes of a stopped process that belong to neither a thread, a mapping nor a descriptor.</summary>
+internal sealed class ProcessCapture(CaptureContext context, StoppedProcess process)
 {
-    private const int PR_GET_PDEATHSIG = 2;
-    private const int PR_GET_DUMPABLE = 3;
-    private const int PR_GET_SECUREBITS = 27;
-    private const int PR_GET_CHILD_SUBREAPER = 37;
-    private const int MEMBARRIER_CMD_GET_REGISTRATIONS = 1 << 9;
-    private const int SignalCount = 64;
+    private const ulong PR_GET_PDEATHSIG = 2;
+    private const ulong PR_GET_DUMPABLE = 3;
+    private const ulong PR_GET_SECUREBITS = 27;
+    private const ulong PR_GET_CHILD_SUBREAPER = 37;
+    private const ulong PR_GET_THP_DISABLE = 42;
+    private const ulong MEMBARRIER_CMD_GET_REGISTRATIONS = 1 << 9;
+    private const int SignalSetBytes = 8;
+    private const int SigactionBytes = 32;
+    private const int NodeNameOffset = 65;
+    private const int NodeNameBytes = 65;
+    private const ulong NanosecondsPerSecond = 1_000_000_000;
 
+    private readonly ProcessImage _image = context.Image;
+
+    /// <summary>Everything that can be learnt from outside.</summary>
     public void Capture()
     {
-        var status = ProcStatus.Read(context.Pid);
-        CaptureIdentity(status);
-        CaptureLayout();
-        CaptureSignalActions(status);
-        CaptureIntervalTimers();
-        CapturePosixTimers();
-        CaptureLimits();
-        CaptureCredentials(status);
-        CaptureAttributes(status);
-        foreach (var signal in process.MainThread.ReadPendingSignalsOfProcess())
-            context.Image.PendingSignals.Add(ByteString.CopyFrom(signal));
-    }
-
-    private string ProcPath(string name) => string.Create(CultureInfo.InvariantCulture, $"/proc/{context.Pid}/{name}");
-
-    private string ReadText(string name) => File.ReadAllText(ProcPath(name)).Trim();
-
-    private void CaptureIdentity(ProcStatus status)
-    {
-        var image = context.Image;
-        image.Pid = (uint)status.NamespacePids[^1];
-        image.SessionId = (uint)status.NamespaceSessions[^1];
-        image.ProcessGroupId = (uint)status.NamespaceProcessGroups[^1];
-        image.Name = status.Name;
-        image.WorkingDirectory = ReadLinkOf("cwd");
-        image.RootDirectory = ReadLinkOf("root");
-        if (image.RootDirectory != "/")
-            context.Refuse("root directory", $"it is {image.RootDirectory}, not /", "Start the worker without chroot(2); container file systems come with a later version.");
-        if (image.WorkingDirectory.EndsWith(" (deleted)", StringComparison.Ordinal) || !Directory.Exists(image.WorkingDirectory))
-            context.Refuse("working directory", $"{image.WorkingDirectory} is gone", "Let the worker change into a directory that stays.");
-        CaptureExecutable();
-        remote.Require(process.MainThread, SyscallNumber.Uname, remote.Data.Start.Value);
-        const int FieldBytes = 65; // struct utsname: sysname, nodename, …
-        var name = remote.ReadData(2 * FieldBytes).AsSpan(FieldBytes);
-        image.Hostname = Encoding.UTF8.GetString(name[..name.IndexOf((byte)0)]);
-    }
-
-    private void CaptureExecutable()
-    {
-        var path = ReadLinkOf("exe");
-        if (FileIdentities.Of(path) is { } identity)
-            context.Image.ExeFile = context.Files.IndexOf(identity);
-        else
-            context.Refuse("executable", $"{path} is gone", "Restart the worker from a program file that stays.");
-    }
-
-    private string ReadLinkOf(string name) =>
-        ReadLink.Read(ProcPath(name), out var target) is var errno && errno == Errno.None ? target : throw new LinuxException("readlink", errno, ProcPath(name));
-
-    private void CaptureLayout()
-    {
-        var stat = ProcStat.Read(context.Pid);
-        context.Image.Layout = new AddressSpaceLayout
-        {
-            StartCode = stat.StartCode.Value,
-            EndCode = stat.EndCode.Value,
-            StartData = stat.StartData.Value,
-            EndData = stat.EndData.Value,
-            StartBrk = stat.StartBrk.Value,
-            Brk = remote.Require(process.MainThread, SyscallNumber.Brk, 0),
-            StartStack = stat.StartStack.Value,
-            ArgStart = stat.ArgStart.Value,
-            ArgEnd = stat.ArgEnd.Value,
-            EnvStart = stat.EnvStart.Value,
-            EnvEnd = stat.EnvEnd.Value,
-            Auxv = ByteString.CopyFrom(File.ReadAllBytes(ProcPath("auxv"))),
-        };
-    }
-
-    private void CaptureSignalActions(ProcStatus status)
-    {
-        var changed = status.Ignored | status.Caught;
-        for (var signal = 1; signal <= SignalCount; signal++)
-        {
-            if ((changed >> (signal - 1) & 1) == 0)
-                continue;
-            remote.Require(process.MainThread, SyscallNumber.RtSigaction, (ulong)signal, 0, remote.Data.Start.Value, 8);
-            var words = Words(remote.ReadData(32));
-            context.Image.SignalActions.Add(new SignalAction { Signal = (uint)signal, Handler = words[0], Flags = words[1], Restorer = words[2], Mask = words[3] });
-        }
-    }
-
-    private void CaptureIntervalTimers()
-    {
-        const ulong TimerKinds = 3; // ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF
-        for (ulong which = 0; which < TimerKinds; which++)
-        {
-            remote.Require(process.MainThread, SyscallNumber.Getitimer, which, remote.Data.Start.Value);
-            var words = Words(remote.ReadData(32)); // interval, then value; each seconds and microseconds
-            if ((words[2] | words[3]) != 0)
-                context.Image.IntervalTimers.Add(new IntervalTimer { Which = (uint)which, IntervalUs = (words[0] * 1_000_000) + words[1], ValueUs = (words[2] * 1_000_000) + words[3] });
-        }
-    }
-
-    private void CapturePosixTimers()
-    {
-        const ulong NanosecondsPerSecond = 1_000_000_000;
-        const uint SIGEV_THREAD_ID = 4;
-        foreach (var timer in ProcTimers.Read(context.Pid))
-        {
-            remote.Require(process.MainThread, SyscallNumber.TimerGettime, (ulong)timer.Id, remote.Data.Start.Value);
-            var words = Words(remote.ReadData(32));
-            context.Image.PosixTimers.Add(new PosixTimer
-            {
-                Id = (uint)timer.Id,
-                Clock = timer.Clock,
-                Notify = (uint)timer.Notify,
-                Signal = (uint)timer.Signal,
-                SignalValue = timer.SignalValue,
-                NotifyTid = ((uint)timer.Notify & SIGEV_THREAD_ID) != 0 ? (uint)ProcStatus.Read(context.Pid, timer.Target).NamespacePids[^1] : 0,
-                IntervalNs = (words[0] * NanosecondsPerSecond) + words[1],
-                ValueNs = (words[2] * NanosecondsPerSecond) + words[3],
-            });
-        }
-    }
-
-    private void CaptureLimits()
-    {
+        var status = ProcStatus.Read(process.Pid);
+        var stat = ProcStat.Read(process.Pid);
+        _image.Pid = (uint)status.NamespacePids[^1];
+        _image.SessionId = (uint)status.NamespaceSessions[^1];
+        _image.ProcessGroupId = (uint)status.NamespaceProcessGroups[^1];
+        _image.Name = status.Name;
+        _image.Umask = (uint)status.Umask;
+        _image.NoNewPrivileges = status.NoNewPrivileges;
+        _image.Credentials = CredentialsOf(status);
+        _image.Layout = LayoutOf(stat);
+        _image.Personality = ulong.Parse(ReadText("personality"), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+        _image.OomScoreAdj = int.Parse(ReadText("oom_score_adj"), CultureInfo.InvariantCulture);
         foreach (var resource in Enum.GetValues<ResourceKind>())
         {
-            var limits = Prlimit.Get(context.Pid, resource);
-            context.Image.Limits.Add(new ResourceLimit { Resource = (uint)resource, Soft = limits.Soft, Hard = limits.Hard });
+            var limits = Prlimit.Get(process.Pid, resource);
+            _image.Limits.Add(new ResourceLimit { Resource = (uint)resource, Soft = limits.Soft, Hard = limits.Hard });
         }
+
+        CaptureDirectories();
+        CaptureExecutable();
     }
 
-    private void CaptureCredentials(ProcStatus status)
+    /// <summary>What only the process itself can ask the kernel.</summary>
+    public void CaptureRemote(RemoteSyscalls remote)
     {
-        context.Image.Credentials = Credentials(status);
-        context.Image.Credentials.Securebits = (uint)remote.Require(process.MainThread, SyscallNumber.Prctl, PR_GET_SECUREBITS);
-        foreach (var thread in process.Threads.Skip(1))
-        {
-            var other = Credentials(ProcStatus.Read(context.Pid, thread.Tid));
-            other.Securebits = context.Image.Credentials.Securebits;
-            if (!other.Equals(context.Image.Credentials))
-                context.Refuse($"thread {thread.Tid}", "its credentials differ from the main thread's", "Change identity in all threads (setuid(3) of the C library does), or before they are started.");
-        }
+        var main = process.MainThread;
+        _image.Layout.Brk = remote.Require(main, SyscallNumber.Brk, 0);
+        _image.Dumpable = (uint)remote.Require(main, SyscallNumber.Prctl, PR_GET_DUMPABLE);
+        _image.ThpDisabled = remote.Require(main, SyscallNumber.Prctl, PR_GET_THP_DISABLE) != 0;
+        _image.ParentDeathSignal = AskWord(remote, PR_GET_PDEATHSIG);
+        _image.ChildSubreaper = AskWord(remote, PR_GET_CHILD_SUBREAPER) != 0;
+        _image.Credentials.Securebits = (uint)remote.Require(main, SyscallNumber.Prctl, PR_GET_SECUREBITS);
+        // Kernels before 6.3 cannot tell (EINVAL): restoring no registration would abort .NET later, so say it now.
+        var membarrier = remote.Call(main, SyscallNumber.Membarrier, MEMBARRIER_CMD_GET_REGISTRATIONS, 0, 0);
+        if (membarrier < 0)
+            context.Refuse("membarrier registrations", "this kernel cannot list them", "Run on Linux 6.3 or newer.");
+        else
+            _image.MembarrierRegistrations = (ulong)membarrier;
+        if (_image.ParentDeathSignal != 0)
+            context.Refuse("parent death signal", $"signal {_image.ParentDeathSignal} is wanted when the parent ends, but a clone's parent is the farm", "Clear it with prctl(PR_SET_PDEATHSIG, 0) before the worker is ready.");
+        _image.Hostname = AskHostname(remote);
+        CaptureSignalActions(remote);
+        CaptureIntervalTimers(remote);
+        CapturePosixTimers(remote);
     }
 
-    private static Credentials Credentials(ProcStatus status) => new()
+    private static Credentials CredentialsOf(ProcStatus status) => new()
     {
         Uids = { status.Uids },
         Gids = { status.Gids },
@@ -172,32 +87,150 @@ internal sealed class ProcessCapture(CaptureContext context, StoppedProcess proc
         CapAmbient = status.CapAmbient,
     };
 
-    private void CaptureAttributes(ProcStatus status)
+    private AddressSpaceLayout LayoutOf(ProcStat stat) => new()
     {
-        var image = context.Image;
-        image.Umask = (uint)status.Umask;
-        image.NoNewPrivileges = status.NoNewPrivileges;
-        image.ThpDisabled = !status.ThpEnabled;
-        image.Personality = ulong.Parse(ReadText("personality"), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
-        image.OomScoreAdj = int.Parse(ReadText("oom_score_adj"), CultureInfo.InvariantCulture);
-        image.Dumpable = (uint)remote.Require(process.MainThread, SyscallNumber.Prctl, PR_GET_DUMPABLE);
-        image.ParentDeathSignal = ReadInt(PR_GET_PDEATHSIG);
-        image.ChildSubreaper = ReadInt(PR_GET_CHILD_SUBREAPER) != 0;
-        image.MembarrierRegistrations = remote.Require(process.MainThread, SyscallNumber.Membarrier, MEMBARRIER_CMD_GET_REGISTRATIONS);
+        StartCode = stat.StartCode.Value,
+        EndCode = stat.EndCode.Value,
+        StartData = stat.StartData.Value,
+        EndData = stat.EndData.Value,
+        StartBrk = stat.StartBrk.Value,
+        StartStack = stat.StartStack.Value,
+        ArgStart = stat.ArgStart.Value,
+        ArgEnd = stat.ArgEnd.Value,
+        EnvStart = stat.EnvStart.Value,
+        EnvEnd = stat.EnvEnd.Value,
+        Auxv = ByteString.CopyFrom(ProcFile.Read($"/proc/{process.Pid}/auxv")),
+    };
+
+    private void CaptureDirectories()
+    {
+        _image.WorkingDirectory = LinkOf("cwd");
+        _image.RootDirectory = LinkOf("root");
+        if (_image.RootDirectory != "/")
+            context.Refuse("root directory", $"it is {_image.RootDirectory}, not /", "Run the worker without chroot(2).");
+        else if (!IsSameObject($"/proc/{process.Pid}/cwd", $"/proc/{process.Pid}/root{_image.WorkingDirectory}"))
+            context.Refuse("working directory", $"{_image.WorkingDirectory} is gone or another directory has taken its path", "Change to a directory that stays, e.g. /, before the worker is ready.");
     }
 
-    private uint ReadInt(int option)
+    private void CaptureExecutable()
     {
-        remote.ClearData(4);
-        remote.Require(process.MainThread, SyscallNumber.Prctl, (ulong)option, remote.Data.Start.Value);
-        return BinaryPrimitives.ReadUInt32LittleEndian(remote.ReadData(4));
+        var path = LinkOf("exe");
+        var errno = FileStatus.At($"/proc/{process.Pid}/exe", followLast: true, out var status);
+        if (errno != Errno.None || !IsSameObject($"/proc/{process.Pid}/exe", $"/proc/{process.Pid}/root{path}"))
+        {
+            context.Refuse("executable", $"{path} is gone or another file has taken its path", "Start the worker again from the file that is there now.");
+            return;
+        }
+
+        _image.ExeFile = context.Files.IndexOf(MappedFile.Identity(path, status));
     }
 
-    private static ulong[] Words(byte[] bytes)
+    private void CaptureSignalActions(RemoteSyscalls remote)
     {
-        var words = new ulong[bytes.Length / 8];
-        for (var i = 0; i < words.Length; i++)
-            words[i] = BinaryPrimitives.ReadUInt64LittleEndian(bytes.AsSpan(8 * i));
-        return words;
+        var status = ProcStatus.Read(process.Pid);
+        var changed = status.Caught | status.Ignored;
+        for (var signal = 1; signal <= 64; signal++)
+        {
+            if ((changed >> (signal - 1) & 1) == 0)
+                continue;
+            remote.ClearData(SigactionBytes);
+            remote.Require(process.MainThread, SyscallNumber.RtSigaction, (ulong)signal, 0, remote.Data.Start.Value, SignalSetBytes);
+            var action = remote.ReadData(SigactionBytes);
+            _image.SignalActions.Add(new SignalAction
+            {
+                Signal = (uint)signal,
+                Handler = Word(action, 0),
+                Flags = Word(action, 1),
+                Restorer = Word(action, 2),
+                Mask = Word(action, 3),
+            });
+        }
     }
+
+    private void CaptureIntervalTimers(RemoteSyscalls remote)
+    {
+        const ulong MicrosecondsPerSecond = 1_000_000;
+        const int TimerKinds = 3;
+        for (var which = 0; which < TimerKinds; which++)
+        {
+            remote.Require(process.MainThread, SyscallNumber.Getitimer, (ulong)which, remote.Data.Start.Value);
+            var timer = remote.ReadData(32);
+            var value = (Word(timer, 2) * MicrosecondsPerSecond) + Word(timer, 3);
+            if (value != 0)
+                _image.IntervalTimers.Add(new IntervalTimer { Which = (uint)which, ValueUs = value, IntervalUs = (Word(timer, 0) * MicrosecondsPerSecond) + Word(timer, 1) });
+        }
+    }
+
+    private void CapturePosixTimers(RemoteSyscalls remote)
+    {
+        foreach (var timer in ProcTimers.Read(process.Pid))
+        {
+            if (timer.Clock < 0)
+            {
+                context.Refuse($"POSIX timer {timer.Id}", "it measures the CPU time of a given process or thread", "Use CLOCK_MONOTONIC or CLOCK_PROCESS_CPUTIME_ID.");
+                continue;
+            }
+
+            remote.Require(process.MainThread, SyscallNumber.TimerGettime, (ulong)timer.Id, remote.Data.Start.Value);
+            var setting = remote.ReadData(32);
+            _image.PosixTimers.Add(new PosixTimer
+            {
+                Id = (uint)timer.Id,
+                Clock = timer.Clock,
+                Notify = (uint)timer.Notify,
+                Signal = (uint)timer.Signal,
+                SignalValue = timer.SignalValue,
+                NotifyTid = ThreadOf(timer),
+                IntervalNs = (Word(setting, 0) * NanosecondsPerSecond) + Word(setting, 1),
+                ValueNs = (Word(setting, 2) * NanosecondsPerSecond) + Word(setting, 3),
+            });
+        }
+    }
+
+    /// <summary>The thread a timer signals, in its own PID namespace; 0 when it signals the process.</summary>
+    private uint ThreadOf(ProcTimer timer)
+    {
+        const int SIGEV_THREAD_ID = 4;
+        if ((timer.Notify & SIGEV_THREAD_ID) == 0)
+            return 0;
+        for (var i = 0; i < process.Threads.Count; i++)
+        {
+            if (process.Threads[i].Tid == timer.Target)
+                return _image.Threads[i].Tid;
+        }
+
+        context.Refuse($"POSIX timer {timer.Id}", $"it signals thread {timer.Target}, which is gone", "Delete the timer with its thread.");
+        return 0;
+    }
+
+    /// <summary>A prctl(2) that stores an int.</summary>
+    private uint AskWord(RemoteSyscalls remote, ulong option)
+    {
+        remote.ClearData(sizeof(ulong));
+        remote.Require(process.MainThread, SyscallNumber.Prctl, option, remote.Data.Start.Value);
+        return BinaryPrimitives.ReadUInt32LittleEndian(remote.ReadData(sizeof(uint)));
+    }
+
+    /// <summary>uname(2): six fields of 65 bytes, the second is the node name.</summary>
+    private string AskHostname(RemoteSyscalls remote)
+    {
+        remote.Require(process.MainThread, SyscallNumber.Uname, remote.Data.Start.Value);
+        var name = remote.ReadData(NodeNameOffset + NodeNameBytes).AsSpan(NodeNameOffset);
+        return System.Text.Encoding.UTF8.GetString(name[..name.IndexOf((byte)0)]);
+    }
+
+    private static ulong Word(byte[] bytes, int index) => BinaryPrimitives.ReadUInt64LittleEndian(bytes.AsSpan(index * 8));
+
+    private string ReadText(string name) => System.Text.Encoding.ASCII.GetString(ProcFile.Read($"/proc/{process.Pid}/{name}")).Trim();
+
+    private string LinkOf(string name)
+    {
+        var errno = ReadLink.Read($"/proc/{process.Pid}/{name}", out var target);
+        return errno == Errno.None ? target : throw new LinuxException("readlink", errno, $"/proc/{process.Pid}/{name}");
+    }
+
+    private static bool IsSameObject(string left, string right) =>
+        FileStatus.At(left, followLast: true, out var one) == Errno.None
+        && FileStatus.At(right, followLast: true, out var other) == Errno.None
+        && (one.Device, one.Inode) == (other.Device, other.Inode);
 }

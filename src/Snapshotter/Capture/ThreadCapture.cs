@@ -1,98 +1,127 @@
 using System.Buffers.Binary;
-using System.Globalization;
 using Google.Protobuf;
 using Snapshots.Images.V1;
 using Snapshots.Linux;
+using Snapshots.Linux.Layouts;
 using Snapshots.Linux.Proc;
 using Snapshots.Linux.Syscalls;
 using Snapshots.Tracing;
 
 namespace Snapshots.Snapshotter.Capture;
 
-/// <summary>Captures what belongs to a thread: registers, signal state, the addresses the kernel keeps for it, scheduling.</summary>
-/// <remarks>
-/// Registers and signal mask are read before the first remote system call, which changes both while it lasts; what only the thread itself can
-/// be asked for comes after.
-/// </remarks>
+/// <summary>
+/// Captures the threads of a stopped process. Registers are stored as they will be when the thread runs again: restart rules are applied, a
+/// thread inside a restartable sequence stands at its abort handler.
+/// </summary>
 internal sealed class ThreadCapture(CaptureContext context, StoppedProcess process, TargetMemory memory)
 {
-    private const int PR_GET_TID_ADDRESS = 40;
+    private const ulong TileData = 1UL << 18;
+    private const int StateInUseOffset = 512;
+    private const int StackBytes = 24;
+    private const ulong PR_GET_TIMERSLACK = 30;
+    private const ulong PR_GET_TID_ADDRESS = 40;
 
-    /// <summary>What can be read from outside; before any remote system call.</summary>
-    public void CaptureFromOutside()
+    private readonly int _onlineCpus = CountOnlineCpus();
+
+    /// <summary>Everything that can be learnt from outside.</summary>
+    public void Capture()
     {
         foreach (var thread in process.Threads)
-            context.Image.Threads.Add(Capture(thread));
+            context.Image.Threads.Add(CaptureOne(thread));
+        foreach (var signal in process.MainThread.ReadPendingSignalsOfProcess())
+            context.Image.PendingSignals.Add(ByteString.CopyFrom(signal));
     }
 
-    /// <summary>What each thread has to be asked for.</summary>
-    public void CaptureRemotely(RemoteSyscalls remote)
+    /// <summary>What only the thread itself can ask the kernel.</summary>
+    public void CaptureRemote(RemoteSyscalls remote)
     {
-        foreach (var (thread, image) in process.Threads.Zip(context.Image.Threads))
-            CaptureRemotely(remote, thread, image);
+        for (var i = 0; i < process.Threads.Count; i++)
+        {
+            var thread = process.Threads[i];
+            var image = context.Image.Threads[i];
+            remote.ClearData(StackBytes);
+            remote.Require(thread, SyscallNumber.Sigaltstack, 0, remote.Data.Start.Value);
+            var stack = remote.ReadData(StackBytes);
+            image.AlternateStack = new AlternateStack
+            {
+                Address = BinaryPrimitives.ReadUInt64LittleEndian(stack),
+                Flags = BinaryPrimitives.ReadUInt32LittleEndian(stack.AsSpan(8)),
+                LengthBytes = BinaryPrimitives.ReadUInt64LittleEndian(stack.AsSpan(16)),
+            };
+            remote.ClearData(sizeof(ulong));
+            remote.Require(thread, SyscallNumber.Prctl, PR_GET_TID_ADDRESS, remote.Data.Start.Value);
+            image.ClearChildTid = BinaryPrimitives.ReadUInt64LittleEndian(remote.ReadData(sizeof(ulong)));
+            image.TimerSlackNs = remote.Require(thread, SyscallNumber.Prctl, PR_GET_TIMERSLACK);
+        }
     }
 
-    private ThreadImage Capture(Tracee thread)
+    private ThreadImage CaptureOne(Tracee thread)
     {
-        var status = ProcStatus.Read(context.Pid, thread.Tid);
+        var status = ProcStatus.Read(process.Pid, thread.Tid);
+        var registers = thread.ReadRegisters();
+        var subject = $"thread {thread.Tid} ({status.Name})";
+        if (!registers.IsLongMode)
+            context.Refuse(subject, "it runs 32-bit code", "Use a 64-bit build of the program.");
+        var xstate = thread.ReadXstate();
+        if ((BinaryPrimitives.ReadUInt64LittleEndian(xstate.AsSpan(StateInUseOffset)) & TileData) != 0)
+            context.Refuse(subject, "its AMX tile registers are in use", "Release the tiles (TILERELEASE) before the worker is ready.");
+        var (head, length) = RobustList.Get(thread.Tid);
+        var rseq = thread.ReadRseq();
         var image = new ThreadImage
         {
             Tid = (uint)status.NamespacePids[^1],
             Name = status.Name,
+            Registers = ByteString.CopyFrom(ResumeRegisters(registers, rseq).ToBytes()),
+            Xstate = ByteString.CopyFrom(xstate),
             SignalMask = thread.ReadSignalMask(),
-            Xstate = ByteString.CopyFrom(thread.ReadXstate()),
-            TimerSlackNs = ulong.Parse(File.ReadAllText(string.Create(CultureInfo.InvariantCulture, $"/proc/{thread.Tid}/timerslack_ns")), CultureInfo.InvariantCulture),
-            Scheduling = CaptureScheduling(thread.Tid),
+            RobustListHead = head,
+            RobustListLength = head == 0 ? 0 : length,
+            Scheduling = CaptureScheduling(thread.Tid, subject),
+            StoppedIn = registers.IsInSyscall ? SyscallNames.NameOf((SyscallNumber)registers.OrigRax) : "user mode",
         };
-        image.PendingSignals.AddRange(thread.ReadPendingSignals().Select(signal => ByteString.CopyFrom(signal)));
-        CaptureRegisters(thread, image);
-        var (head, length) = RobustList.Get(thread.Tid);
-        (image.RobustListHead, image.RobustListLength) = (head, length);
+        if (rseq.Address != 0)
+            image.Rseq = new Rseq { Address = rseq.Address, LengthBytes = rseq.LengthBytes, Signature = rseq.Signature };
+        foreach (var signal in thread.ReadPendingSignals())
+            image.PendingSignals.Add(ByteString.CopyFrom(signal));
         return image;
     }
 
-    private void CaptureRegisters(Tracee thread, ThreadImage image)
+    private UserRegisters ResumeRegisters(UserRegisters registers, RseqConfiguration rseq)
     {
-        var registers = thread.ReadRegisters();
-        image.StoppedIn = registers.IsInSyscall ? SyscallNames.NameOf((SyscallNumber)registers.OrigRax) : "user mode";
-        var rseq = thread.ReadRseq();
-        if (rseq.Address != 0)
-            image.Rseq = new Rseq { Address = rseq.Address, LengthBytes = rseq.LengthBytes, Signature = rseq.Signature };
-        // The kernel would abort a restartable sequence when the thread runs again after such a stop; in a clone we do.
-        var section = RseqSection.Find(rseq, registers, memory);
-        var restarted = RestartRules.Apply(registers);
-        if (section is { } interrupted)
-            restarted.Rip = interrupted.AbortHandler.Value;
-        image.Registers = ByteString.CopyFrom(restarted.ToBytes());
+        var resumed = RestartRules.Apply(registers);
+        // The pointer to the section stays in memory: the kernel clears it by itself when it finds the thread elsewhere.
+        if (RseqSection.Find(rseq, registers, memory) is { } section)
+            resumed.Rip = section.AbortHandler.Value;
+        return resumed;
     }
 
-    private static void CaptureRemotely(RemoteSyscalls remote, Tracee thread, ThreadImage image)
+    private Scheduling CaptureScheduling(int tid, string subject)
     {
-        remote.ClearData(8);
-        remote.Require(thread, SyscallNumber.Prctl, PR_GET_TID_ADDRESS, remote.Data.Start.Value);
-        image.ClearChildTid = BinaryPrimitives.ReadUInt64LittleEndian(remote.ReadData(8));
-        // stack_t: address, flags (32 bits), padding, size.
-        remote.Require(thread, SyscallNumber.Sigaltstack, 0, remote.Data.Start.Value);
-        var stack = remote.ReadData(24);
-        image.AlternateStack = new AlternateStack
-        {
-            Address = BinaryPrimitives.ReadUInt64LittleEndian(stack),
-            Flags = BinaryPrimitives.ReadUInt32LittleEndian(stack.AsSpan(8)),
-            LengthBytes = BinaryPrimitives.ReadUInt64LittleEndian(stack.AsSpan(16)),
-        };
-    }
-
-    private static Scheduling CaptureScheduling(int tid)
-    {
+        const uint SCHED_DEADLINE = 6;
         var attributes = Scheduler.GetAttributes(tid);
+        if (attributes.Policy == SCHED_DEADLINE)
+            context.Refuse(subject, "it is scheduled by deadlines, a reservation that clones cannot all have", "Use SCHED_OTHER or SCHED_FIFO in the worker.");
         var affinity = Scheduler.GetAffinity(tid);
-        var allowed = affinity.Sum(part => System.Numerics.BitOperations.PopCount(part));
+        var allowed = affinity.Sum(octet => int.PopCount(octet));
         return new Scheduling
         {
             Policy = attributes.Policy,
             Priority = attributes.Priority,
             Nice = attributes.Nice,
-            Affinity = allowed >= Environment.ProcessorCount ? ByteString.Empty : ByteString.CopyFrom(affinity),
+            Affinity = allowed >= _onlineCpus ? ByteString.Empty : ByteString.CopyFrom(affinity),
         };
+    }
+
+    /// <summary>/sys/devices/system/cpu/online: a list of ranges such as <c>0-3,8</c>.</summary>
+    private static int CountOnlineCpus()
+    {
+        var count = 0;
+        foreach (var range in File.ReadAllText("/sys/devices/system/cpu/online").Trim().Split(',', StringSplitOptions.RemoveEmptyEntries))
+        {
+            var ends = range.Split('-').Select(int.Parse).ToArray();
+            count += ends[^1] - ends[0] + 1;
+        }
+
+        return count;
     }
 }

@@ -2,6 +2,7 @@ using Microsoft.Win32.SafeHandles;
 using Snapshots.Images.V1;
 using Snapshots.Linux.Syscalls;
 using Snapshots.Sandboxes;
+using Pipe = Snapshots.Linux.Syscalls.Pipe;
 using Snapshots.Snapshotter.Capture;
 
 namespace Snapshots.Snapshotter.Launching;

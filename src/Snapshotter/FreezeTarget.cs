@@ -1,0 +1,25 @@
+using Snapshots.Images.V1;
+using Snapshots.Snapshotter.Capture;
+
+namespace Snapshots.Snapshotter;
+
+/// <summary>What is to be frozen.</summary>
+public sealed record FreezeTarget
+{
+    /// <summary>In our PID namespace; it must not be reaped while the freeze runs.</summary>
+    public required int Pid { get; init; }
+
+    /// <summary>Descriptors that each clone gets its own of, by the object behind them.</summary>
+    public required IReadOnlyDictionary<ObjectIdentity, ExternalRole> Externals { get; init; }
+
+    /// <summary>Let the target run on after the freeze. Otherwise it stays stopped (SIGSTOP), to be killed once the image is safe, or continued when it is not.</summary>
+    public bool KeepRunning { get; init; }
+
+    /// <summary>With host, launch and readiness filled in; the freeze fills the rest.</summary>
+    public required Manifest Manifest { get; init; }
+}
+
+/// <summary>A frozen process.</summary>
+/// <param name="Manifest">Complete but for the page file, which committing the image describes.</param>
+/// <param name="Stopped">How long no instruction of the target ran.</param>
+public sealed record FreezeResult(Manifest Manifest, TimeSpan Stopped);
