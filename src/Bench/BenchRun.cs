@@ -40,6 +40,7 @@ public sealed class BenchRun(RestoreEngine engine, SnapshotImage image, BenchOpt
     private void MeasureLatencies(CloneDriver driver, CancellationToken cancellation)
     {
         var template = engine.Prepare(image);
+        using var sandbox = engine.Sandboxes.Take();
         var coldEvery = Math.Max(1, options.Count / Math.Max(1, options.ColdCount));
         for (var i = 0; i < options.Count; i++)
         {
@@ -50,7 +51,7 @@ public sealed class BenchRun(RestoreEngine engine, SnapshotImage image, BenchOpt
                 _cold.Add(coldStart.Measure(cancellation));
             }
             _spawn.Add(Time(() => PlainSpawn.RunAndWait("/bin/true")));
-            _fork.Add(template.MeasureBareForkMicroseconds());
+            _fork.Add(template.MeasureBareForkMicroseconds(sandbox));
             engine.Sandboxes.WaitUntilFull(cancellation);
             _clones.Add(driver.Run(options.PayloadJson));
         }
