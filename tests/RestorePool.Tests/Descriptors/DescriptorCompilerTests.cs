@@ -32,6 +32,8 @@ public sealed class DescriptorCompilerTests
         Assert.Equal($"external {second.Id}", kernel.Table[2].Description.Kind);
         Assert.Equal($"external {third.Id}", kernel.Table[3].Description.Kind);
         Assert.False(kernel.Table.ContainsKey(0));
+        // Three moves, one duplicate, one close: moving the first slot first would have to save the others.
+        Assert.Equal(5, kernel.Calls);
     }
 
     [Fact]
