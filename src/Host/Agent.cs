@@ -35,7 +35,7 @@ public static class Agent
         options.Run.RemoveLeftovers();
         var launcher = createLauncher();
         using var launcherLifetime = launcher as IDisposable;
-        using var farm = new CloneFarm(launcher, options.Run.ClonesPath, options.LauncherThreads);
+        using var farm = new CloneFarm(launcher, options.Run.ClonesPath, options.LauncherThreads, options.Log.WriteLine);
         await Serve(options, farm, stop, ready).ConfigureAwait(false);
         File.Delete(options.Run.SocketPath);
     }

@@ -132,6 +132,15 @@ public sealed class AgentTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_fault_costs_one_clone_and_is_logged()
+    {
+        var failed = Assert.Single(await Clone(ScriptLauncher.Faulty, wait: true));
+        Assert.Equal("internal", failed.Failed.Code);
+        Assert.Contains(nameof(InvalidDataException), _log.ToString(), StringComparison.Ordinal);
+        Assert.Equal(0, (await Clone("exit 0", wait: true))[^1].Exited.ExitCode);
+    }
+
+    [Fact]
     public async Task A_number_of_payloads_that_fits_no_number_of_clones_is_refused()
     {
         var request = new CloneRequest { Snapshot = "exit 0", Count = 3, Payloads = { "1", "2" } };

@@ -24,6 +24,9 @@ internal sealed class ScriptLauncher : ICloneLauncher, IDisposable
     /// <summary>A script of this name cannot be launched.</summary>
     public const string Broken = "broken";
 
+    /// <summary>Launching a script of this name meets a fault that nobody foresaw.</summary>
+    public const string Faulty = "faulty";
+
     /// <summary>Clones that were launched and not disposed of.</summary>
     public int Live => _live;
 
@@ -35,6 +38,8 @@ internal sealed class ScriptLauncher : ICloneLauncher, IDisposable
 
     private IRunningClone Launch(string script, CloneOrder order)
     {
+        if (script == Faulty)
+            throw new InvalidDataException("a fault of the launcher's own");
         if (script == Broken)
             throw new AgentException(FarmErrorCode.StartFailed, "entry 17: mmap: ENOMEM");
         var sandbox = _sandboxes.Create();

@@ -19,16 +19,19 @@ public sealed class CloneFarm : IDisposable
     private readonly ConcurrentQueue<CloneRecord> _endedOrder = [];
     private readonly LaunchQueue _queue;
     private readonly OutputPump _pump;
+    private readonly Action<string> _warn;
     private volatile bool _stopping;
 
     /// <param name="logRoot">Each clone that writes something gets a directory there.</param>
     /// <param name="launcherThreads">Launches under way at once.</param>
-    public CloneFarm(ICloneLauncher launcher, string logRoot, int launcherThreads)
+    /// <param name="warn">Told what went wrong where no caller can be; called from the farm's threads.</param>
+    public CloneFarm(ICloneLauncher launcher, string logRoot, int launcherThreads, Action<string> warn)
     {
+        _warn = warn;
         _launcher = launcher;
         _logRoot = logRoot;
         _queue = new LaunchQueue(launcherThreads);
-        _pump = new OutputPump(Remember);
+        _pump = new OutputPump(Remember, warn);
     }
 
     public int RunningCount => _clones.Values.Count(clone => !clone.Ended.IsCompleted);
@@ -114,9 +117,18 @@ public sealed class CloneFarm : IDisposable
         }
         catch (AgentException e)
         {
-            listener(new CloneEvent { Index = (uint)index, Id = id, Failed = new CloneFailed { Code = FarmErrorCodes.NameOf(e.Code), Message = e.Message } });
+            listener(Failed(index, id, e.Code, e.Message));
+        }
+        catch (Exception e)
+        {
+            // A fault of ours must cost one clone, not the agent with all the others.
+            _warn($"launching clone {id} of {request.Snapshot}: {e}");
+            listener(Failed(index, id, FarmErrorCode.Internal, e.Message));
         }
     }
+
+    private static CloneEvent Failed(int index, string id, FarmErrorCode code, string message) =>
+        new() { Index = (uint)index, Id = id, Failed = new CloneFailed { Code = FarmErrorCodes.NameOf(code), Message = message } };
 
     private void Launch(CloneRequest request, IPreparedSnapshot prepared, string id, int index, Action<CloneEvent> listener)
     {

@@ -25,14 +25,17 @@ public sealed class OutputPump : IDisposable
     private readonly Dictionary<ulong, Source> _sources = [];
     private readonly byte[] _buffer = new byte[64 * 1024];
     private readonly Action<CloneRecord> _forget;
+    private readonly Action<string> _warn;
     private readonly Thread _pumpThread;
     private readonly Thread _reaperThread;
     private ulong _lastKey = WakeKey;
     private volatile bool _stopping;
 
     /// <param name="ended">Called on the reaper's thread after a clone is gone.</param>
-    public OutputPump(Action<CloneRecord> ended)
+    /// <param name="warn">Told about clones that could not be cleared away entirely.</param>
+    public OutputPump(Action<CloneRecord> ended, Action<string> warn)
     {
+        _warn = warn;
         _forget = ended;
         _epoll.Add(_wake.Handle, EpollEvents.Readable, WakeKey);
         _pumpThread = new Thread(Pump) { Name = "output pump", IsBackground = true };
@@ -195,9 +198,29 @@ public sealed class OutputPump : IDisposable
         {
             // The status is there when the pidfd was readable; a clone that could not be watched dies by the disposal.
             var exit = record.Process.TryGetExit() ?? new ExitStatus(Signaled: true, SigKill);
-            record.Dispose();
+            try
+            {
+                record.Dispose();
+            }
+            catch (Exception e)
+            {
+                // The other clones still need this thread.
+                _warn($"clearing clone {record.Id} (pid {record.Process.HostPid}) away: {e}");
+            }
             record.SetEnded(exit, endedMicroseconds);
+            Forget(record);
+        }
+    }
+
+    private void Forget(CloneRecord record)
+    {
+        try
+        {
             _forget(record);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            _warn($"removing the logs of clones that ended before {record.Id}: {e.Message}");
         }
     }
 
