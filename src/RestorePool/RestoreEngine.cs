@@ -49,15 +49,17 @@ public sealed class RestoreEngine : IDisposable
     public Clone Launch(SnapshotImage image, CloneRequest request)
     {
         var requested = MonotonicClock.NowNanoseconds();
-        var line = ChannelMessage.Encode(request, Interlocked.Increment(ref _generation));
+        var generation = Interlocked.Increment(ref _generation);
+        var line = request.WithholdRequest ? [] : ChannelMessage.Encode(request, generation);
         var template = Prepare(image);
         var sandbox = _sandboxes.Take();
         try
         {
             using var ends = CloneEnds.Create(template.Externals, request.Id);
-            ends.WriteToChannel(line);
+            if (!request.WithholdRequest)
+                ends.WriteToChannel(line);
             var started = Fork(image, template, sandbox, ends);
-            return new Clone(request.Id, started, requested, sandbox, ends);
+            return new Clone(request, generation, started, requested, sandbox, ends);
         }
         catch
         {

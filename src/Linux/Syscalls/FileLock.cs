@@ -14,10 +14,7 @@ public static unsafe class FileLock
     /// <exception cref="LinuxException">The file cannot be made or opened.</exception>
     public static IDisposable Acquire(string path)
     {
-        long fd;
-        fixed (byte* text = Encoding.UTF8.GetBytes(path + '\0'))
-            fd = RawSyscall.ThrowIfFailed(RawSyscall.Call(SyscallNumber.Open, (long)text, O_RDWR_CREAT_CLOEXEC, OwnerOnly), "open", path);
-        var file = new SafeFileHandle((nint)fd, ownsHandle: true);
+        var file = Open(path);
         try
         {
             Flock.LockExclusive(file, path);
@@ -27,6 +24,34 @@ public static unsafe class FileLock
         {
             file.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>As <see cref="Acquire"/>, but null at once when somebody else holds it.</summary>
+    /// <exception cref="LinuxException">The file cannot be made or opened.</exception>
+    public static IDisposable? TryAcquire(string path)
+    {
+        var file = Open(path);
+        var locked = false;
+        try
+        {
+            locked = Flock.TryLockExclusive(file, path);
+            return locked ? file : null;
+        }
+        finally
+        {
+            if (!locked)
+                file.Dispose();
+        }
+    }
+
+    // Not by .NET's File class, which takes a lock of its own on what it opens.
+    private static SafeFileHandle Open(string path)
+    {
+        fixed (byte* text = Encoding.UTF8.GetBytes(path + '\0'))
+        {
+            var fd = RawSyscall.ThrowIfFailed(RawSyscall.Call(SyscallNumber.Open, (long)text, O_RDWR_CREAT_CLOEXEC, OwnerOnly), "open", path);
+            return new SafeFileHandle((nint)fd, ownsHandle: true);
         }
     }
 }

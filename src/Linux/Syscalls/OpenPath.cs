@@ -21,4 +21,15 @@ public static unsafe class OpenPath
             return RawSyscall.ErrnoOf(fd);
         }
     }
+
+    /// <summary>A close-on-exec read-only descriptor of a file, without the advisory lock that the class library takes and that a lock of the file's owner refuses.</summary>
+    /// <exception cref="LinuxException">ENOENT, EACCES.</exception>
+    public static SafeFileHandle ReadOnly(string path)
+    {
+        fixed (byte* text = Encoding.UTF8.GetBytes(path + '\0'))
+        {
+            var fd = RawSyscall.ThrowIfFailed(RawSyscall.Call(SyscallNumber.Openat, AT_FDCWD, (long)text, O_CLOEXEC), "openat", path);
+            return new SafeFileHandle((nint)fd, ownsHandle: true);
+        }
+    }
 }

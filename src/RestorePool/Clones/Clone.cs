@@ -1,6 +1,7 @@
 using Microsoft.Win32.SafeHandles;
 using Snapshots.Images.V1;
 using Snapshots.Linux;
+using Snapshots.Linux.Syscalls;
 using Snapshots.Sandboxes;
 
 namespace Snapshots.RestorePool.Clones;
@@ -14,11 +15,13 @@ public sealed class Clone : IDisposable
 {
     private readonly SpawnedProcess _process;
     private readonly Sandbox _sandbox;
+    private readonly CloneRequest _request;
     private int _disposed;
 
-    internal Clone(string id, StartedClone started, long requestedNanoseconds, Sandbox sandbox, CloneEnds ends)
+    internal Clone(CloneRequest request, long generation, StartedClone started, long requestedNanoseconds, Sandbox sandbox, CloneEnds ends)
     {
-        Id = id;
+        _request = request;
+        Generation = generation;
         RequestedNanoseconds = requestedNanoseconds;
         Timings = CloneTimings.Between(requestedNanoseconds, started.Times);
         _process = started.Process;
@@ -29,7 +32,10 @@ public sealed class Clone : IDisposable
         Channel = ends.Take(ExternalRole.Channel);
     }
 
-    public string Id { get; }
+    public string Id => _request.Id;
+
+    /// <summary>Different for every clone of the engine, ascending.</summary>
+    public long Generation { get; }
 
     /// <summary>Of its first process, in our PID namespace.</summary>
     public int HostPid => _process.HostPid;
@@ -56,6 +62,19 @@ public sealed class Clone : IDisposable
 
     /// <summary>Its network namespace, to connect to what it listens on.</summary>
     public SafeFileHandle OpenNetworkNamespace() => _sandbox.OpenNetworkNamespace();
+
+    /// <summary>Gives a clone that was launched with <see cref="CloneRequest.WithholdRequest"/> its payload.</summary>
+    /// <exception cref="InvalidOperationException">Its request was not withheld, or it has no channel.</exception>
+    /// <exception cref="ArgumentException">The payload is not JSON or too large.</exception>
+    /// <exception cref="LinuxException">EPIPE: the clone has closed its channel.</exception>
+    public void SendRequest(string? payloadJson)
+    {
+        if (!_request.WithholdRequest || Channel is null)
+            throw new InvalidOperationException(Channel is null ? $"clone {Id} has no channel" : $"clone {Id} was given its request at its launch");
+        var errno = SocketMessage.Send(Channel, ChannelMessage.Encode(_request with { PayloadJson = payloadJson }, Generation));
+        if (errno != Errno.None)
+            throw new LinuxException("sendmsg", errno, $"channel of clone {Id}");
+    }
 
     /// <summary>Blocks until the first process has ended.</summary>
     public ExitStatus WaitForExit() => _process.WaitForExit();

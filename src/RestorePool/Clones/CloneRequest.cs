@@ -13,4 +13,7 @@ public sealed record CloneRequest
 
     /// <summary>Variables that the clone is told of through its channel, on top of the environment it was frozen with.</summary>
     public IReadOnlyDictionary<string, string> Environment { get; init; } = ReadOnlyDictionary<string, string>.Empty;
+
+    /// <summary>Leave the channel silent: a clone that waits for its request stays idle until <see cref="Clone.SendRequest"/>.</summary>
+    public bool WithholdRequest { get; init; }
 }

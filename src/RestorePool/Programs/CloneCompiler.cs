@@ -112,8 +112,11 @@ internal sealed class CloneCompiler
     {
         var child = _builder.NewLabel("bare child");
         _builder.Mark(bareFork);
+        // The namespace of the clone before is the one of our children until we choose another, and may be gone (clone3 then says ENOMEM).
+        _builder.Syscall(SyscallNumber.Setns, "PID namespace of a bare fork", 0, (ulong)Namespaces.Pid).OnErrorGoto(refused);
         EmitFork(new CloneArguments { Flags = CLONE_PARENT }, pid, refused, child);
         ReportWriter.Emit(_builder, Control, ReportTag.Forked, Operand.Load64(pid));
+        _builder.Syscall(SyscallNumber.Close, "descriptor of the order", 0);
         _builder.Jump(next);
         _builder.Mark(child);
         _times.Emit(ClonePhase.Running);

@@ -117,7 +117,10 @@ internal sealed class DescriptorScript
     public void SetStatusFlags(int number, uint flags, string subject) =>
         Builder.Syscall(SyscallNumber.Fcntl, subject, number, FcntlSetStatusFlags, flags);
 
-    /// <summary>Brings a created file to every number it is wanted at, and frees the number it was created at when another file waits for that.</summary>
+    /// <summary>
+    /// Brings a created file to every number it is wanted at, and frees the number it was created at when a file that is still to be created
+    /// waits for that; one that exists already will be duplicated over it.
+    /// </summary>
     public void Place(uint file)
     {
         var subject = SubjectOf(File(file));
@@ -125,7 +128,7 @@ internal sealed class DescriptorScript
             PlaceAt(file, want, subject);
         foreach (var number in Table.NumbersOf(file))
         {
-            if (_wanted.TryGetValue(number, out var waiting) && waiting.OpenFile != file)
+            if (_wanted.TryGetValue(number, out var waiting) && waiting.OpenFile != file && !IsCreated(waiting.OpenFile))
                 Close(number, subject);
         }
     }

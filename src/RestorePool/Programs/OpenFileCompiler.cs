@@ -36,8 +36,7 @@ internal sealed class OpenFileCompiler(DescriptorStage stage, DescriptorScript s
             case Kind.UnixSocket: _unixSockets.Create(file); break;
             case Kind.InetSocket: InetSocketCompiler.Create(script, file); break;
             case Kind.NetlinkSocket: NetlinkSocketCompiler.Create(script, file); break;
-            case Kind.External:
-                throw new InvalidDataException($"{script.SubjectOf(file)}: the external was not received");
+            case Kind.External: ReopenExternal(file); break;
             default:
                 throw new InvalidDataException($"{script.SubjectOf(file)}: unknown kind {file.KindCase}; the image was written by a newer version");
         }
@@ -52,6 +51,14 @@ internal sealed class OpenFileCompiler(DescriptorStage stage, DescriptorScript s
         var fd = Reopen(script, file, stage.Manifest.Files[(int)regular.File].Path);
         if (regular.OffsetBytes != 0 && (file.StatusFlags & OpenFlags.Path) == 0)
             script.Builder.Syscall(SyscallNumber.Lseek, script.SubjectOf(file), fd, regular.OffsetBytes, SeekSet).ExpectValue((long)regular.OffsetBytes);
+    }
+
+    /// <summary>A second open file of a received pipe.</summary>
+    private void ReopenExternal(OpenFile file)
+    {
+        var received = ExternalPlan.For(stage.Process).FirstOrDefault(slot => slot.Role == file.External.Role)
+            ?? throw new InvalidDataException($"{script.SubjectOf(file)}: the external was not received");
+        ReopenByNumber(script, file, script.NumberOf(received.OpenFile));
     }
 
     /// <summary>openat(2) of <paramref name="path"/> with the status flags of <paramref name="file"/>.</summary>

@@ -33,23 +33,25 @@ internal sealed class Pipes(CaptureContext context)
     /// <summary>Describes each pipe when all its ends inside are known.</summary>
     public void Connect()
     {
+        if (_ends.Count == 0)
+            return;
+        var holders = FindOtherHolders();
         foreach (var ends in _ends.Values)
         {
             var pipe = new Pipe { Id = (uint)context.Image.Pipes.Count + 1 };
             context.Image.Pipes.Add(pipe);
             foreach (var end in ends)
                 end.Image.Pipe = new PipeEnd { Pipe = pipe.Id, Write = IsWriter(end) };
-            Describe(pipe, ends);
+            Describe(pipe, ends, holders[ends[0].Link]);
         }
     }
 
     private static bool IsWriter(CapturedFile end) => (end.Image.StatusFlags & AccessMode) == WriteOnly;
 
-    private void Describe(Pipe pipe, List<CapturedFile> ends)
+    private void Describe(Pipe pipe, List<CapturedFile> ends, List<int> holders)
     {
         var first = ends[0];
         pipe.CapacityBytes = (uint)FileControl.GetPipeCapacityBytes(first.Handle, first.Subject);
-        var holders = OtherHolders(first.Link);
         if (holders.Count != 0)
         {
             context.Refuse(first.Subject, $"a pipe that process {string.Join(", ", holders)} holds too",
@@ -60,27 +62,35 @@ internal sealed class Pipes(CaptureContext context)
             Copy(pipe, reader, ends.Exists(end => (end.Image.StatusFlags & Packets) != 0));
     }
 
-    /// <summary>Processes other than the target that hold the pipe; ours does while it is captured.</summary>
-    private List<int> OtherHolders(string link)
+    /// <summary>
+    /// Processes other than the target that hold one of its pipes, by the text of the link. We ourselves hold them all while we capture.
+    /// A process that we may not look into (it has privileges that we lack) is taken not to.
+    /// </summary>
+    private Dictionary<string, List<int>> FindOtherHolders()
     {
-        var holders = new List<int>();
+        var holders = _ends.Values.ToDictionary(ends => ends[0].Link, _ => new List<int>());
         foreach (var directory in Directory.EnumerateDirectories("/proc"))
         {
-            if (int.TryParse(Path.GetFileName(directory), out var pid) && pid != context.Pid && pid != Environment.ProcessId && Holds(pid, link))
-                holders.Add(pid);
+            if (!int.TryParse(Path.GetFileName(directory), out var pid) || pid == context.Pid || pid == Environment.ProcessId)
+                continue;
+            foreach (var link in LinksOf(pid).Distinct())
+            {
+                if (holders.TryGetValue(link, out var known))
+                    known.Add(pid);
+            }
         }
         return holders;
     }
 
-    private static bool Holds(int pid, string link)
+    private static IEnumerable<string> LinksOf(int pid)
     {
         try
         {
-            return ProcDescriptors.Read(pid).Exists(descriptor => descriptor.Target == link);
+            return ProcDescriptors.Read(pid).Select(descriptor => descriptor.Target);
         }
-        catch (LinuxException gone) when (gone.Errno is Errno.ESRCH or Errno.ENOENT)
+        catch (LinuxException gone) when (gone.Errno is Errno.ESRCH or Errno.ENOENT or Errno.EACCES or Errno.EPERM)
         {
-            return false;
+            return [];
         }
     }
 
@@ -96,16 +106,15 @@ internal sealed class Pipes(CaptureContext context)
             return;
         }
         var (read, write) = KernelPipe.Create("copy of a pipe");
-        using (read)
+        using var stream = new FileStream(read, FileAccess.Read, bufferSize: 0);
         using (write)
         {
             FileControl.SetPipeCapacityBytes(write, (int)pipe.CapacityBytes, "copy of a pipe");
             var copied = Tee.Copy(reader.Handle, write, length, reader.Subject);
-            var contents = new byte[copied];
-            for (var done = 0; done < copied;)
-                done += RandomAccess.Read(read, contents.AsSpan(done), 0);
             if (copied != length)
                 throw new InvalidDataException($"{reader.Subject}: tee(2) copied {copied} of {length} bytes");
+            var contents = new byte[copied];
+            stream.ReadExactly(contents);
             pipe.Contents = ByteString.CopyFrom(contents);
         }
     }

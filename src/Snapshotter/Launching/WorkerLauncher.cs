@@ -38,11 +38,11 @@ public sealed class WorkerLauncher(SandboxFactory factory)
         var ends = new List<SafeFileHandle>();
         try
         {
-            var stdin = Pipe.Create("stdin of a worker");
+            var stdin = Linux.Syscalls.Pipe.Create("stdin of a worker");
             ends.AddRange([stdin.Read, stdin.Write]);
-            var stdout = Pipe.Create("stdout of a worker");
+            var stdout = Linux.Syscalls.Pipe.Create("stdout of a worker");
             ends.AddRange([stdout.Read, stdout.Write]);
-            var stderr = Pipe.Create("stderr of a worker");
+            var stderr = Linux.Syscalls.Pipe.Create("stderr of a worker");
             ends.AddRange([stderr.Read, stderr.Write]);
             var channel = SocketPair.Stream("channel of a worker");
             ends.AddRange([channel.Ours, channel.Theirs]);

@@ -32,6 +32,21 @@ public sealed class DescriptorCompilerTests
         Assert.Equal($"external {second.Id}", kernel.Table[2].Description.Kind);
         Assert.Equal($"external {third.Id}", kernel.Table[3].Description.Kind);
         Assert.False(kernel.Table.ContainsKey(0));
+        // Three moves, one duplicate, one close: moving the first slot first would have to save the others.
+        Assert.Equal(5, kernel.Calls);
+    }
+
+    [Fact]
+    public void SecondOpenFileOfAReceivedPipeIsOpenedFromTheFirst()
+    {
+        var image = new TestImage();
+        var first = image.External(1);
+        var second = image.External(4);
+        second.External.Role = first.External.Role;
+        second.StatusFlags = 1;
+        var kernel = image.Run();
+        Assert.Equal($"external {first.Id}", kernel.Table[4].Description.Kind);
+        Assert.NotSame(kernel.Table[1].Description, kernel.Table[4].Description);
     }
 
     [Fact]

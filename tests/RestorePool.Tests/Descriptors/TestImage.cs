@@ -30,8 +30,9 @@ internal sealed class TestImage
         return Add(new OpenFile { Regular = new RegularFile { File = (uint)Manifest.Files.Count - 1 } }, numbers);
     }
 
+    /// <summary>An external of a role of its own; the compiler does not care which roles there are.</summary>
     public OpenFile External(params int[] numbers) =>
-        Add(new OpenFile { External = new External { Role = ExternalRole.Channel, Kind = ExternalKind.ExternalSocket } }, numbers);
+        Add(new OpenFile { External = new External { Role = (ExternalRole)(Process.OpenFiles.Count + 1), Kind = ExternalKind.ExternalPipe } }, numbers);
 
     public OpenFile EventFd(ulong counter, params int[] numbers) => Add(new OpenFile { EventFd = new EventFd { Counter = counter } }, numbers);
 

@@ -1,0 +1,39 @@
+using Snapshots.RestorePool.Clones;
+
+namespace Snapshots.Bench;
+
+/// <summary>Latencies of clones, phase by phase.</summary>
+internal sealed class PhaseRecorders
+{
+    private readonly LatencyRecorder _order = new();
+    private readonly LatencyRecorder _fork = new();
+    private readonly LatencyRecorder _sandbox = new();
+    private readonly LatencyRecorder _descriptors = new();
+    private readonly LatencyRecorder _threads = new();
+    private readonly LatencyRecorder _finish = new();
+
+    public LatencyRecorder Running { get; } = new();
+
+    public LatencyRecorder FirstAnswer { get; } = new();
+
+    public void Add(CloneSample sample)
+    {
+        Add(sample.Timings);
+        if (sample.FirstAnswerMicroseconds is { } answered)
+            FirstAnswer.Add(answered);
+    }
+
+    public BenchPhases Summarise() => new(
+        _order.Required(), _fork.Required(), _sandbox.Required(), _descriptors.Required(), _threads.Required(), _finish.Required());
+
+    private void Add(CloneTimings timings)
+    {
+        _order.Add(timings.Order);
+        _fork.Add(timings.Fork);
+        _sandbox.Add(timings.Sandbox);
+        _descriptors.Add(timings.Descriptors);
+        _threads.Add(timings.Threads);
+        _finish.Add(timings.Finish);
+        Running.Add(timings.Running);
+    }
+}

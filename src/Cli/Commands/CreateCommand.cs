@@ -1,0 +1,133 @@
+using System.CommandLine;
+using Snapshots.Cli.Json;
+using Snapshots.Cli.Text;
+using Snapshots.Host;
+using Snapshots.Snapshotter;
+using Snapshots.Snapshotter.Readiness;
+
+namespace Snapshots.Cli.Commands;
+
+/// <summary><c>snapshots create</c>: launches a worker, waits until it is warm, freezes it, stores the image; or freezes a running process.</summary>
+internal static class CreateCommand
+{
+    private static readonly Argument<string> Name = new("NAME") { Description = "Name of the snapshot; an existing one moves to the new image" };
+
+    private static readonly Argument<string[]> Worker = new("COMMAND")
+    {
+        Description = "The worker and its arguments, after --",
+        Arity = ArgumentArity.ZeroOrMore,
+    };
+
+    private static readonly Option<int?> Pid = new("--pid") { Description = "Freeze this running process instead of launching a worker", HelpName = "PID" };
+
+    private static readonly Option<string?> Ready = new("--ready")
+    {
+        Description = "When the worker is warm: notify | channel | port:N | stdout:REGEX | http:PORT/PATH | after:DURATION (default: channel)",
+        HelpName = "HOW",
+    };
+
+    private static readonly Option<string> Timeout = new("--timeout")
+    {
+        Description = $"How long the worker may take to get ready: {Durations.Syntax}",
+        HelpName = "DURATION",
+        DefaultValueFactory = _ => "60s",
+    };
+
+    private static readonly Option<string[]> Environment = new("--env") { Description = "Environment variable of the worker, added to PATH, HOME, LANG and TZ of this shell; repeatable", HelpName = "K=V" };
+
+    private static readonly Option<string?> WorkingDirectory = new("--workdir") { Description = "Working directory of the worker (default: this one)", HelpName = "DIR" };
+
+    private static readonly Option<bool> KeepRunning = new("--keep-running") { Description = "Let the process run on after the freeze" };
+
+    public static Command Create()
+    {
+        var command = new Command("create", "Freeze a warm process into a snapshot")
+        {
+            Name, Worker, Pid, Ready, Timeout, Environment, WorkingDirectory, KeepRunning,
+        };
+        command.Validators.Add(Validate);
+        command.SetBody(Run);
+        return command;
+    }
+
+    private static void Validate(System.CommandLine.Parsing.CommandResult result)
+    {
+        var launches = result.GetValue(Worker) is { Length: > 0 };
+        var named = result.GetResult(Pid) is not null;
+        if (launches == named)
+            result.AddError("give a command after --, or --pid of a running process");
+        if (named && (result.GetResult(Ready) ?? result.GetResult(WorkingDirectory) ?? result.GetResult(Environment)) is not null)
+            result.AddError("--ready, --env and --workdir are for workers that are launched, not for --pid");
+        result.RequireAtLeast(Pid, 1);
+        if (result.Words(Ready) is { } ready && ReadinessProblem(ready) is { } problem)
+            result.AddError($"--ready: {problem}");
+        if (result.Words(Timeout) is { } timeout && !Durations.TryParse(timeout, out _))
+            result.AddError($"--timeout {timeout}: write {Durations.Syntax}");
+    }
+
+    private static string? ReadinessProblem(string text)
+    {
+        try
+        {
+            ReadinessSpec.Parse(text);
+            return null;
+        }
+        catch (FormatException e)
+        {
+            return e.Message;
+        }
+    }
+
+    private static async Task<int> Run(Invocation invocation, CancellationToken cancellation)
+    {
+        var store = HostStore.Open(invocation.StoreDirectory);
+        var request = BuildRequest(invocation.Parsed);
+        using var creator = new SnapshotCreator(store);
+        var created = await CreateProgressLines.Run(invocation, progress => Task.Run(() => creator.Create(request, progress, cancellation))).ConfigureAwait(false);
+        var row = SnapshotRows.Describe(request.Name, created.Digest, created.Manifest);
+        var statistics = created.Manifest.Statistics;
+        var report = new CreatedSnapshot(row.Name, row.Digest, row.PagesBytes, row.ResidentBytes, row.Threads, row.Mappings, row.Descriptors, statistics.StoppedMicroseconds, statistics.ColdStartReadyMicroseconds is > 0 and var ready ? ready : null);
+        if (invocation.Json)
+            Invocation.PrintJson(report, CliJsonContext.Default.CreatedSnapshot);
+        else
+            Print(invocation, report);
+        return ExitCodes.Ok;
+    }
+
+    private static CreateRequest BuildRequest(ParseResult parsed)
+    {
+        Durations.TryParse(parsed.GetRequiredValue(Timeout), out var timeout);
+        return new CreateRequest
+        {
+            Name = parsed.GetRequiredValue(Name),
+            Pid = parsed.GetValue(Pid),
+            Command = parsed.GetValue(Worker) ?? [],
+            Ready = ReadinessSpec.Parse(parsed.GetValue(Ready) ?? "channel"),
+            Timeout = timeout,
+            Environment = WorkerEnvironment.Build(parsed.GetValue(Environment) ?? []),
+            WorkingDirectory = Path.GetFullPath(parsed.GetValue(WorkingDirectory) ?? "."),
+            KeepRunning = parsed.GetValue(KeepRunning),
+        };
+    }
+
+    /// <summary>What <c>create</c> asks for with nothing but these given.</summary>
+    public static CreateRequest LaunchRequest(string name, IReadOnlyList<string> command, string ready, TimeSpan timeout) => new()
+    {
+        Name = name,
+        Command = command,
+        Ready = ReadinessSpec.Parse(ready),
+        Timeout = timeout,
+        Environment = WorkerEnvironment.Build([]),
+    };
+
+    private static void Print(Invocation invocation, CreatedSnapshot created)
+    {
+        Console.Out.WriteLine($"name      {created.Name}");
+        Console.Out.WriteLine($"digest    {created.Digest}");
+        Console.Out.WriteLine($"process   {created.Threads} threads, {created.Mappings} mappings, {created.Descriptors} descriptors");
+        Console.Out.WriteLine($"memory    {Units.Bytes(created.ResidentBytes)} resident, {Units.Bytes(created.PagesBytes)} stored");
+        if (created.ReadyMicroseconds is { } ready)
+            Console.Out.WriteLine($"ready     {Units.Microseconds(ready)} after its launch");
+        Console.Out.WriteLine($"stopped   {Units.Microseconds(created.StoppedMicroseconds)}");
+    }
+}

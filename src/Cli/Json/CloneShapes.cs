@@ -1,0 +1,50 @@
+namespace Snapshots.Cli.Json;
+
+/// <summary>One clone of <c>snapshots clone</c>. The fields after <see cref="Timings"/> are there with --wait.</summary>
+/// <param name="Error">Why it did not start; then nothing else is there.</param>
+/// <param name="Answer">First line on its channel.</param>
+public sealed record CloneRow(
+    int Index,
+    string Id,
+    string Snapshot,
+    uint? Pid,
+    ErrorDescription? Error,
+    TimingsRow? Timings,
+    string? Answer = null,
+    int? ExitCode = null,
+    uint? Signal = null,
+    string? Stdout = null,
+    string? Stderr = null);
+
+/// <summary>Microseconds from the order to launch; phases follow each other, running is their end.</summary>
+public sealed record TimingsRow(
+    double Order,
+    double Fork,
+    double Sandbox,
+    double Descriptors,
+    double Threads,
+    double Finish,
+    double Running,
+    double? FirstAnswer = null,
+    double? Exit = null);
+
+/// <summary>One clone of <c>snapshots ps</c>. Memory is absent when it ended in between.</summary>
+public sealed record ProcessRow(
+    string Id,
+    string Snapshot,
+    uint Pid,
+    string State,
+    DateTimeOffset Started,
+    long? PssKib,
+    long? PrivateKib,
+    DateTimeOffset? Ended = null,
+    int? ExitCode = null,
+    uint? Signal = null);
+
+public sealed record KilledClones(IReadOnlyList<string> Killed, IReadOnlyList<string> Ended, IReadOnlyList<string> Unknown);
+
+public sealed record CloneLogs(string Id, string Stdout, string Stderr);
+
+public sealed record AgentRow(string Run, bool Stopped);
+
+public sealed record CheckRow(string Name, string Status, string Detail, string NeededFor, string? Cure);

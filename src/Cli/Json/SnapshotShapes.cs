@@ -1,0 +1,57 @@
+namespace Snapshots.Cli.Json;
+
+public sealed record SnapshotRow(
+    string Name,
+    string Digest,
+    DateTimeOffset Created,
+    IReadOnlyList<string> Command,
+    ulong PagesBytes,
+    ulong ResidentBytes,
+    int Threads,
+    int Mappings,
+    int Descriptors,
+    string Readiness);
+
+public sealed record CreatedSnapshot(
+    string Name,
+    string Digest,
+    ulong PagesBytes,
+    ulong ResidentBytes,
+    int Threads,
+    int Mappings,
+    int Descriptors,
+    double StoppedMicroseconds,
+    double? ReadyMicroseconds);
+
+public sealed record RemovedSnapshot(string Name, long FreedBytes);
+
+public sealed record SnapshotDetails(
+    SnapshotRow Snapshot,
+    HostDetails Host,
+    double StoppedMicroseconds,
+    double? ReadyMicroseconds,
+    string? WorkingDirectory,
+    IReadOnlyList<ProcessDetails> Processes,
+    IReadOnlyList<SharedMemoryDetails> SharedMemory,
+    IReadOnlyList<string>? Program);
+
+public sealed record HostDetails(string KernelRelease, int CpuFlags, uint XstateBytes);
+
+public sealed record ProcessDetails(
+    uint Pid,
+    string Name,
+    string Executable,
+    string WorkingDirectory,
+    string Hostname,
+    IReadOnlyList<ThreadDetails> Threads,
+    IReadOnlyList<MappingDetails> Mappings,
+    IReadOnlyList<DescriptorDetails> Descriptors);
+
+public sealed record ThreadDetails(uint Tid, string Name, string StoppedIn, string SignalMask);
+
+/// <param name="Sharing"><c>template</c>: shared with the template until a clone writes; <c>host</c>: shared with everything on the host; <c>own copy</c>: copied for each clone.</param>
+public sealed record MappingDetails(string Start, string End, string Protection, string Kind, string Sharing, ulong Bytes, ulong StoredBytes, string Label);
+
+public sealed record DescriptorDetails(uint Fd, string Kind, string Description, bool CloseOnExec);
+
+public sealed record SharedMemoryDetails(uint Id, string Name, ulong Bytes, ulong StoredBytes);

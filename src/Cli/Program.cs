@@ -1,0 +1,3 @@
+using Snapshots.Cli;
+
+return await CommandLine.Run(args).ConfigureAwait(false);

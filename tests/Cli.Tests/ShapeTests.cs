@@ -1,0 +1,81 @@
+using System.Text.Json;
+using Google.Protobuf;
+using Snapshots.Bench;
+using Snapshots.Cli.Json;
+using Snapshots.Client.V1;
+
+namespace Snapshots.Cli.Tests;
+
+/// <summary>What programs read: names in JSON do not change.</summary>
+public sealed class ShapeTests
+{
+    [Fact]
+    public void Percentiles_are_those_of_what_was_recorded()
+    {
+        var recorder = new LatencyRecorder();
+        for (var i = 1; i <= 1000; i++)
+            recorder.Add(i);
+        var summary = recorder.Required();
+        Assert.Equal(1000, summary.Count);
+        Assert.Equal(500, summary.Median, tolerance: 1);
+        Assert.Equal(900, summary.P90, tolerance: 2);
+        Assert.Equal(990, summary.P99, tolerance: 2);
+        Assert.Equal(999, summary.P999, tolerance: 2);
+        Assert.Null(new LatencyRecorder().Summarise());
+    }
+
+    [Fact]
+    public void Bench_prints_the_names_that_are_promised()
+    {
+        var latency = new LatencySummary(1, 2, 3, 4, 5);
+        var report = new BenchReport("web", "sha256:0", new BenchFloors(latency, latency), latency, latency, latency, new BenchPhases(latency, latency, latency, latency, latency, latency), 0.5, 50, 300, 1200, 900, 20, 2, 1000);
+        var root = JsonSerializer.SerializeToElement(report, CliJsonContext.Default.BenchReport);
+        foreach (var path in new[] { "floors.posix_spawn_true", "floors.fork_same_size", "cold_start_first_answer", "clone_running", "clone_first_answer", "phases.order", "phases.fork", "phases.sandbox", "phases.descriptors", "phases.threads", "phases.finish" })
+        {
+            var at = path.Split('.').Aggregate(root, (element, name) => element.GetProperty(name));
+            Assert.Equal(["median", "p90", "p99", "p999", "count"], at.EnumerateObject().Select(property => property.Name));
+        }
+        foreach (var number in new[] { "ratio_running_to_posix_spawn", "clones_per_second", "private_kib_per_clone", "pss_kib_per_clone" })
+            Assert.Equal(JsonValueKind.Number, root.GetProperty(number).ValueKind);
+    }
+
+    [Fact]
+    public void Ps_prints_the_names_that_are_promised()
+    {
+        var row = new ProcessRow("0123", "web", 42, "running", DateTimeOffset.UnixEpoch, 900, 1200);
+        var root = JsonSerializer.SerializeToElement<IReadOnlyList<ProcessRow>>([row], CliJsonContext.Default.IReadOnlyListProcessRow)[0];
+        Assert.Equal(["id", "snapshot", "pid", "state", "started", "pss_kib", "private_kib"], root.EnumerateObject().Select(property => property.Name));
+    }
+
+    [Fact]
+    public void The_outcome_of_clones_is_put_together_from_their_events()
+    {
+        var outcome = new CloneOutcome(new CloneRequest { Snapshot = "web", Count = 3, Wait = true });
+        outcome.Apply(Started(1, "b"));
+        outcome.Apply(Started(0, "a"));
+        outcome.Apply(new CloneEvent { Index = 0, Id = "a", Answered = new CloneAnswered { Line = ByteString.CopyFromUtf8("{}"), Microseconds = 7 } });
+        outcome.Apply(new CloneEvent { Index = 2, Id = "c", Failed = new CloneFailed { Code = "clone_start_failed", Message = "entry 3" } });
+        Assert.Equal(["a", "b"], outcome.RunningIds.Order());
+        outcome.Apply(new CloneEvent { Index = 0, Id = "a", Exited = new CloneExited { ExitCode = 0, Microseconds = 9 } });
+        outcome.Apply(new CloneEvent { Index = 1, Id = "b", Exited = new CloneExited { Signal = 9, Microseconds = 9 } });
+        Assert.Equal(["a", "b", "c"], outcome.Rows.Select(row => row.Id));
+        Assert.Equal(("{}", 0, null, 7.0, 9.0), (outcome.Rows[0].Answer, outcome.Rows[0].ExitCode, outcome.Rows[0].Signal, outcome.Rows[0].Timings!.FirstAnswer, outcome.Rows[0].Timings!.Exit));
+        Assert.Equal((null, 9u), (outcome.Rows[1].ExitCode, outcome.Rows[1].Signal));
+        Assert.Equal("clone_start_failed", outcome.Rows[2].Error!.Code);
+        Assert.False(outcome.AllWell);
+        Assert.Empty(outcome.RunningIds);
+    }
+
+    [Fact]
+    public void All_is_well_when_every_clone_ended_with_zero()
+    {
+        var outcome = new CloneOutcome(new CloneRequest { Snapshot = "web", Count = 1, Wait = true });
+        outcome.Apply(Started(0, "a"));
+        Assert.False(outcome.AllWell);
+        outcome.Apply(new CloneEvent { Index = 0, Id = "a", Exited = new CloneExited() });
+        Assert.True(outcome.AllWell);
+    }
+
+    private static CloneEvent Started(uint index, string id) =>
+        new() { Index = index, Id = id, Started = new CloneStarted { Pid = 42, Timings = new CloneTimings { Running = 5 } } };
+}

@@ -1,0 +1,93 @@
+using Snapshots.Sandboxes;
+using Xunit;
+using KernelPipe = Snapshots.Linux.Syscalls.Pipe;
+
+namespace Snapshots.Descriptors.Tests;
+
+/// <summary>A unix socket that listens under a path: every clone has the name for itself, and the worker it was taken from keeps its own.</summary>
+public sealed class ListeningPathTests : IDisposable
+{
+    private const string Worker = """
+        import os, socket
+        from subject import Subject
+        subject = Subject()
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(os.environ["SUBJECT_DIRECTORY"] + "/listening")
+        server.listen(4)
+        request = subject.freeze()
+        server.settimeout(10)
+        accepted, _ = server.accept()
+        subject.expect("greeting", b"to the worker", accepted.recv(100))
+        subject.answer()
+        """;
+
+    private readonly SandboxFactory _factory = SandboxFactory.Start();
+    private readonly string _directory = Directory.CreateTempSubdirectory("snapshots-listening-").FullName;
+
+    public void Dispose()
+    {
+        _factory.Dispose();
+        Directory.Delete(_directory, recursive: true);
+    }
+
+    [Fact]
+    public void Clones_side_by_side_listen_under_one_path()
+    {
+        var path = Path.Combine(_directory, "listening");
+        using var workers = _factory.Create();
+        using var worker = new RunningSubject(workers, _directory, Worker);
+        var captured = worker.Capture();
+        Assert.Empty(captured.Problems);
+        using var firsts = _factory.Create();
+        using var first = RestoredTable.From(captured, firsts.InitPid);
+        using var seconds = _factory.Create();
+        using var second = RestoredTable.From(captured, seconds.InitPid);
+        Assert.Equal("connected\n", Connect(firsts, path, "to the first"));
+        Assert.Equal("connected\n", Connect(seconds, path, "to the second"));
+        Assert.Equal(1, Pending(first));
+        Assert.Equal(1, Pending(second));
+        // Nothing of that reached the worker: the first connection it accepts is the one made in its own sandbox.
+        Assert.Equal("connected\n", Connect(workers, path, "to the worker"));
+        Assert.Contains("\"ok\": true", worker.Ask("""{"id":"w","payload":{}}"""), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_path_that_was_removed_meanwhile_comes_back_for_the_clone()
+    {
+        var path = Path.Combine(_directory, "listening");
+        using var workers = _factory.Create();
+        using var worker = new RunningSubject(workers, _directory, Worker);
+        var captured = worker.Capture();
+        File.Delete(path);
+        using var sandbox = _factory.Create();
+        using var restored = RestoredTable.From(captured, sandbox.InitPid);
+        Assert.Equal("connected\n", Connect(sandbox, path, "hello"));
+    }
+
+    /// <summary>Connections that wait to be accepted, as a capture of the restored process tells.</summary>
+    private static int Pending(RestoredTable restored) => restored.Recapture().Problems.Count(problem => problem.What.Contains("1 connections wait", StringComparison.Ordinal));
+
+    private static string Connect(Sandbox sandbox, string path, string greeting)
+    {
+        var (read, write) = KernelPipe.Create("output");
+        var source = $"import socket; s = socket.socket(socket.AF_UNIX); s.connect('{path}'); s.send(b'{greeting}'); print('connected')";
+        SpawnedProcess process;
+        using (write)
+        {
+            process = sandbox.Spawn(new SpawnRequest
+            {
+                Command = ["/usr/bin/python3", "-c", source],
+                Environment = ["PATH=/usr/bin:/bin"],
+                WorkingDirectory = "/",
+                Descriptors = [null, write, write],
+            });
+        }
+        using (process)
+        using (var reader = new StreamReader(new FileStream(read, FileAccess.Read)))
+        {
+            var text = reader.ReadToEnd();
+            _ = process.WaitForExit();
+            return text;
+        }
+    }
+}

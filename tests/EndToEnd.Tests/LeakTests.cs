@@ -1,0 +1,89 @@
+using Xunit;
+
+namespace Snapshots.EndToEnd.Tests;
+
+/// <summary>Nothing is left of clones that ended or were killed, nor of an agent that was stopped.</summary>
+public class LeakTests
+{
+    [Fact]
+    public void Clones_leave_nothing_behind()
+    {
+        using var farm = new Farm();
+        farm.Create("shell", Workers.Example("shell"));
+        Launch(farm); // the template and the pool are there afterwards, and stay
+        Settle(farm);
+        var before = Leftovers.Of(farm.AgentPid);
+
+        for (var round = 0; round < 3; round++)
+            Launch(farm);
+
+        Leftovers after = before;
+        Farm.Await($"all to be as before, {before}", () => (after = Leftovers.Of(farm.AgentPid)).IsWithin(before));
+        Assert.Empty(farm.Processes());
+    }
+
+    [Fact]
+    public void A_stopped_agent_takes_everything_with_it()
+    {
+        var mounts = File.ReadAllText("/proc/self/mountinfo");
+        using var farm = new Farm();
+        farm.Create("shell", Workers.Example("shell"));
+        _ = farm.Clone("shell", 20);
+        var inside = Leftovers.DescendantsOf(farm.AgentPid);
+        Assert.True(inside.Count >= 20, $"{inside.Count} processes descend from the agent");
+
+        farm.Stop();
+
+        Farm.Await("all descendants to be gone", () => !Leftovers.Alive().Overlaps(inside));
+        Assert.False(File.Exists(Path.Combine(farm.Run, "farm.sock")), "the socket is left");
+        Assert.Equal(mounts, File.ReadAllText("/proc/self/mountinfo"));
+    }
+
+    [Fact]
+    public void A_clone_that_is_killed_takes_its_children_with_it()
+    {
+        using var farm = new Farm();
+        farm.Create("children", new Worker("channel", ["python3", "-c", """
+            import os, time
+            channel = int(os.environ["SNAPSHOTS_CHANNEL"])
+            os.write(channel, b"ready\n")
+            os.read(channel, 4096)
+            for _ in range(3):
+                if os.fork() == 0:
+                    os.setsid()
+                    time.sleep(1000)
+            os.write(channel, b"{}\n")
+            time.sleep(1000)
+            """]));
+        var template = farm.Clone("children", 1).Single().GetProperty("pid").GetInt32();
+        Farm.Await("the clone's children", () => Leftovers.DescendantsOf(template).Count == 3);
+        var family = Leftovers.DescendantsOf(template);
+
+        farm.KillAll();
+
+        Farm.Await("the children to be gone", () => !Leftovers.Alive().Overlaps(family));
+    }
+
+    // Half of them end by themselves, half are killed while they wait for a request that never comes.
+    private static void Launch(Farm farm)
+    {
+        Assert.All(farm.CloneAndWait("shell", Enumerable.Range(0, 20).Select(key => $"{{\"key\":{key}}}")), row => Assert.Equal(0, row.GetProperty("exit_code").GetInt32()));
+        _ = farm.Clone("shell", 20);
+        farm.KillAll();
+    }
+
+    /// <summary>The pool is filled again in the background: waits until the agent looks the same twice in a row.</summary>
+    private static void Settle(Farm farm)
+    {
+        var last = Leftovers.Of(farm.AgentPid);
+        var same = 0;
+        Farm.Await("the agent to come to rest", () =>
+        {
+            Thread.Sleep(100);
+            var now = Leftovers.Of(farm.AgentPid);
+            same = now == last ? same + 1 : 0;
+            last = now;
+            return same >= 5;
+        });
+    }
+}

@@ -1,0 +1,88 @@
+using System.Net.Sockets;
+using System.Text;
+using System.Text.Json;
+using Xunit;
+
+namespace Snapshots.EndToEnd.Tests;
+
+/// <summary>Programs that check themselves: tests/Subjects.</summary>
+public class SubjectTests
+{
+    private static readonly string[] Files =
+        ["memory.c", "registers.c", "threads.c", "signals.c", "timers.c", "rseq.c", "process.py", "sandbox.py", "randomness.py"];
+
+    public static TheoryData<string> All => [.. Files];
+
+    /// <summary>A check that fails without any freeze would prove nothing of the restore.</summary>
+    [Theory]
+    [MemberData(nameof(All))]
+    public void A_subject_passes_when_it_is_not_frozen(string file)
+    {
+        // The channel is the subject's stdin: a socket that this side accepts.
+        var path = Path.Combine(Path.GetTempPath(), $"snapshots-subject-{Guid.NewGuid():n}.sock");
+        using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        listener.Bind(new UnixDomainSocketEndPoint(path));
+        try
+        {
+            listener.Listen(1);
+            const string connect = """
+                import os, socket, sys
+                channel = socket.socket(socket.AF_UNIX)
+                channel.connect(sys.argv[1])
+                os.environ["SNAPSHOTS_CHANNEL"] = str(channel.detach())
+                os.set_inheritable(int(os.environ["SNAPSHOTS_CHANNEL"]), True)
+                os.execvp(sys.argv[2], sys.argv[2:])
+                """;
+            using var process = ProgramRun.Start(["python3", "-c", connect, path, .. Workers.Subject(file).Command], []);
+            using var channel = listener.Accept();
+            channel.ReceiveTimeout = 30_000;
+            using var reader = new StreamReader(new NetworkStream(channel));
+            Assert.Equal("ready", reader.ReadLine());
+            channel.Send(Encoding.UTF8.GetBytes("{\"id\":\"control\",\"generation\":0,\"payload\":{\"restored\":false},\"env\":{}}\n"));
+            AssertAllWell(file, reader.ReadLine());
+            Assert.True(process.WaitForExit(TimeSpan.FromSeconds(20)));
+            Assert.Equal(0, process.ExitCode);
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(All))]
+    public void A_subject_finds_itself_as_it_was_in_every_clone(string file)
+    {
+        using var farm = new Farm();
+        farm.Create("subject", Workers.Subject(file));
+
+        var rows = farm.CloneAndWait("subject", Enumerable.Repeat("{\"restored\":true}", 3));
+
+        Assert.Equal(3, rows.Length);
+        foreach (var row in rows)
+        {
+            AssertAllWell(file, row.TryGetProperty("answer", out var answer) ? answer.GetString() : null, row.ToString());
+            Assert.Equal(0, row.GetProperty("exit_code").GetInt32());
+        }
+    }
+
+    [Fact]
+    public void Clones_do_not_repeat_each_others_random_numbers()
+    {
+        using var farm = new Farm();
+        farm.Create("random", Workers.Subject("randomness.py"));
+
+        var rows = farm.CloneAndWait("random", Enumerable.Repeat("{\"restored\":true}", 10));
+
+        var numbers = rows.SelectMany(row => JsonDocument.Parse(row.GetProperty("answer").GetString()!).RootElement.GetProperty("random").EnumerateArray())
+            .Select(number => number.GetString()).ToList();
+        Assert.Equal(numbers.Count, numbers.Distinct().Count());
+    }
+
+    private static void AssertAllWell(string file, string? answer, string? context = null)
+    {
+        Assert.True(answer is not null, $"{file} did not answer: {context}");
+        var result = JsonDocument.Parse(answer!).RootElement;
+        Assert.True(result.GetProperty("ok").GetBoolean(), $"{file}: {answer}");
+    }
+}
