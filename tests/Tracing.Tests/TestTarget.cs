@@ -51,8 +51,16 @@ internal sealed class TestTarget : IDisposable
 
     public static TestTarget Start(string program, params string[] arguments)
     {
-        const string Shell = "exec 3<&0; \"$@\" <&3 3<&- & exec 3<&-; echo $!; wait $!";
-        var process = Process.Start(new ProcessStartInfo("sh", ["-c", Shell, "sh", program, .. arguments]) { RedirectStandardInput = true, RedirectStandardOutput = true })!;
+        // Descriptors that whoever started the tests left open must not reach the target: a freeze would refuse them.
+        const string Shell = """
+            for file in /proc/$BASHPID/fd/*; do number=${file##*/}; if ((number > 2)); then eval "exec $number>&-"; fi; done 2>/dev/null
+            exec 3<&0
+            "$@" <&3 3<&- &
+            exec 3<&-
+            echo $!
+            wait $!
+            """;
+        var process = Process.Start(new ProcessStartInfo("bash", ["-c", Shell, "bash", program, .. arguments]) { RedirectStandardInput = true, RedirectStandardOutput = true })!;
         return new TestTarget(process);
     }
 
