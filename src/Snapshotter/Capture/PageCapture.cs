@@ -33,7 +33,7 @@ internal sealed class PageCapture(int pid, TargetMemory memory, IPageSink sink)
     {
         foreach (var (shared, path) in sources)
         {
-            using var file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            using var file = OpenPath.ReadOnly(path); // a JVM keeps hsperfdata locked
             foreach (var (offset, length) in Seek.DataExtents(file, shared.SizeBytes, path))
                 CaptureExtent(file, shared, offset, length);
         }

@@ -41,6 +41,8 @@ public sealed partial class KernelConstantTests
         ["SOCK_SEQPACKET"] = "SOCK_SEQPACKET",
         ["SOCK_STREAM"] = "SOCK_STREAM",
         ["ADDR_NO_RANDOMIZE"] = "ADDR_NO_RANDOMIZE",
+        ["KCMP_FILES"] = "KCMP_FILES",
+        ["KCMP_FS"] = "KCMP_FS",
         ["IFF_UP_RUNNING"] = "IFF_UP | IFF_RUNNING",
         ["MS_NODEV"] = "MS_NODEV",
         ["MS_NOEXEC"] = "MS_NOEXEC",
