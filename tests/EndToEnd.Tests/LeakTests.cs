@@ -27,8 +27,14 @@ public class LeakTests
     {
         var mounts = File.ReadAllText("/proc/self/mountinfo");
         using var farm = new Farm();
-        farm.Create("shell", Workers.Example("shell"));
-        _ = farm.Clone("shell", 20);
+        farm.Create("waiting", new Worker("channel", ["python3", "-c", """
+            import os, time
+            channel = int(os.environ["SNAPSHOTS_CHANNEL"])
+            os.write(channel, b"ready\n")
+            os.read(channel, 4096)
+            time.sleep(1000)
+            """]));
+        _ = farm.Clone("waiting", 20);
         var inside = Leftovers.DescendantsOf(farm.AgentPid);
         Assert.True(inside.Count >= 20, $"{inside.Count} processes descend from the agent");
 

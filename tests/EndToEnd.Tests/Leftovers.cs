@@ -70,9 +70,9 @@ internal sealed record Leftovers(int Descendants, int NetworkNamespaces, int Mou
         {
             return File.ResolveLinkTarget($"/proc/{pid}/ns/net", returnFinalTarget: false)?.Name;
         }
-        catch (IOException)
+        catch (Exception unreadable) when (unreadable is IOException or UnauthorizedAccessException)
         {
-            return null; // a zombie has none, a process that ended has no folder
+            return null; // a zombie has none, a process that ended has no folder, and some may not be looked into
         }
     }
 }

@@ -82,7 +82,7 @@ public class RefusalTests
 
         var run = farm.Execute("clone", "shell", "--payload", "{\"key\":1}", "--wait");
 
-        Assert.Equal(ImageCorrupt, run.ExitCode);
+        Assert.Equal(damage == "missing" ? NotFound : ImageCorrupt, run.ExitCode);
         Assert.Contains("blobs", run.Errors, StringComparison.Ordinal);
         Assert.Empty(farm.Processes());
     }
@@ -102,7 +102,8 @@ public class RefusalTests
     {
         using var farm = new Farm();
         using var target = ProgramRun.Start(["python3", "-c", """
-            import sys, threading
+            import os, sys, threading
+            os.closerange(3, 1024) # whatever the test's own parent left open
             numbers = list(range(100000))
             print("set up", flush=True)
             for line in sys.stdin:

@@ -13,7 +13,6 @@ from subject import Subject
 
 libc = ctypes.CDLL(None, use_errno=True)
 
-PR_GET_PDEATHSIG, PR_SET_PDEATHSIG = 2, 1
 PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
 PR_GET_KEEPCAPS, PR_GET_SECUREBITS, PR_SET_SECUREBITS = 7, 27, 28
 PR_SET_TIMERSLACK, PR_GET_TIMERSLACK = 29, 30
@@ -83,11 +82,9 @@ def attributes() -> dict[str, object]:
         "affinity": os.sched_getaffinity(0),
         "personality": libc.personality(0xFFFFFFFF),
         "oom_score_adj": read("/proc/self/oom_score_adj"),
-        "coredump_filter": read("/proc/self/coredump_filter"),
         "hostname": socket.gethostname(),
         "credentials": status("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Threads", "THP_enabled"),
         "signals": status("SigBlk", "SigIgn", "SigCgt"),
-        "pdeathsig": prctl_int(PR_GET_PDEATHSIG),
         "dumpable": prctl(PR_GET_DUMPABLE),
         "keepcaps": prctl(PR_GET_KEEPCAPS),
         "securebits": prctl(PR_GET_SECUREBITS),
@@ -110,14 +107,11 @@ def main() -> None:
         comm.write("subject-main")
     with open("/proc/self/oom_score_adj", "w") as score:
         score.write("321")
-    with open("/proc/self/coredump_filter", "w") as mask:
-        mask.write("0x13")
     if "SUBJECT_SANDBOXED" in os.environ:  # never outside: the name would be the machine's
         socket.sethostname("frozen-host")
     prctl(PR_SET_TIMERSLACK, 123456)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_THP_DISABLE, 1)
-    prctl(PR_SET_PDEATHSIG, signal.SIGWINCH)
     if os.getuid() == 0:
         prctl(PR_CAPBSET_DROP, CAP_SYS_TTY_CONFIG)
         prctl(PR_SET_SECUREBITS, 0x20)  # SECBIT_KEEP_CAPS_LOCKED
