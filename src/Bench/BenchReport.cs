@@ -6,7 +6,7 @@ namespace Snapshots.Bench;
 /// <param name="CloneFirstAnswer">Order until the first answer; absent for workers that neither have a channel nor listen.</param>
 /// <param name="RatioRunningToPosixSpawn">Median of <see cref="CloneRunning"/> by median of posix_spawn and wait of the same run.</param>
 /// <param name="ClonesPerSecond">Sustained: start, answer, exit or kill, with as many launching threads as <paramref name="LauncherThreads"/>.</param>
-/// <param name="PrivateKibPerClone">Mean of idle clones that are alive at once.</param>
+/// <param name="PrivateKibPerClone">Mean of clones that are alive at once and idle (see <see cref="IdleMemory"/>).</param>
 /// <param name="LiveClonesMeasured">How many that were.</param>
 public sealed record BenchReport(
     string Snapshot,

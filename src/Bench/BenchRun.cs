@@ -26,12 +26,13 @@ public sealed class BenchRun(RestoreEngine engine, SnapshotImage image, BenchOpt
     {
         tell("building the template");
         var template = engine.Prepare(image);
-        var driver = new CloneDriver(engine, image, AnswerProbes.For(image.Manifest, options));
+        var probe = AnswerProbes.For(image.Manifest, options);
+        var driver = new CloneDriver(engine, image, probe);
         for (var i = 0; i < UnmeasuredClones; i++)
             driver.Run(options.PayloadJson);
         MeasureLatencies(driver, cancellation);
         tell($"reading the memory of {options.LiveClones} live clones");
-        var memory = IdleMemory.Measure(engine, image, options.LiveClones, cancellation);
+        var memory = IdleMemory.Measure(engine, image, probe, options.LiveClones, cancellation);
         tell($"launching clones for {options.SustainedTime.TotalSeconds} s");
         var rate = SustainedRate.Measure(driver, options.PayloadJson, options.LauncherThreads, options.SustainedTime, cancellation);
         return Report(memory, rate, template.BuildTime.TotalMicroseconds);

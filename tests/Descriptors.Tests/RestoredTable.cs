@@ -20,6 +20,8 @@ internal sealed class RestoredTable : IDisposable
     /// <summary>What the first program of a sandbox gets, behind its init.</summary>
     private const uint SubjectPid = 2;
 
+    private const ulong FirstMark = 1_000_000;
+
     private readonly Husk _husk;
 
     private readonly SafeFileHandle _child;
@@ -27,21 +29,17 @@ internal sealed class RestoredTable : IDisposable
     private readonly int _pid;
     private readonly int _controlDescriptor;
 
-    private RestoredTable(Husk husk, int pid, int controlDescriptor, int entryCount)
+    private RestoredTable(Husk husk, int pid, int controlDescriptor)
     {
         _husk = husk;
         _pid = pid;
         _child = Pidfd.Open(pid);
         _controlDescriptor = controlDescriptor;
-        EntryCount = entryCount;
         Context = Recapture();
     }
 
     /// <summary>What was captured from the process, without the engine's control socket.</summary>
     public CaptureContext Context { get; }
-
-    /// <summary>Entries that the descriptor stage itself took.</summary>
-    public int EntryCount { get; }
 
     public static RestoredTable From(CaptureContext captured, int sandboxInit)
     {
@@ -51,7 +49,6 @@ internal sealed class RestoredTable : IDisposable
         SmallHusk.EmitPrologue(builder, control);
         BecomeChildIn(builder, sandboxInit);
         MakeExternals(builder, process);
-        var before = builder.EntryCount;
         DescriptorCompiler.Compile(new DescriptorStage
         {
             Builder = builder,
@@ -61,7 +58,6 @@ internal sealed class RestoredTable : IDisposable
             SharedContents = (id, extent) => ContentsOf(builder, captured, id, extent),
             PrivateContents = (_, _) => throw new InvalidOperationException("the image has no mappings"),
         });
-        var entries = builder.EntryCount - before;
         ReportWriter.Emit(builder, control, ReportTag.Ready);
         builder.Syscall(SyscallNumber.Read, "waiting to be ended", control.ControlDescriptor, builder.Word(), 8);
         var program = builder.Build();
@@ -70,7 +66,7 @@ internal sealed class RestoredTable : IDisposable
         {
             AwaitReady(husk, program);
             var child = int.Parse(File.ReadAllText($"/proc/{husk.Pid}/task/{husk.Pid}/children"), CultureInfo.InvariantCulture);
-            return new RestoredTable(husk, child, control.ControlDescriptor, entries);
+            return new RestoredTable(husk, child, control.ControlDescriptor);
         }
         catch
         {
@@ -108,8 +104,8 @@ internal sealed class RestoredTable : IDisposable
             builder.Syscall(SyscallNumber.Eventfd2, $"external {slot.Role}", MarkOf(slot.Role), 0).ExpectValue(index);
     }
 
-    /// <summary>The counter by which <see cref="CaptureFrom"/> knows an external again.</summary>
-    private static int MarkOf(ExternalRole role) => 1_000_000 + (int)role;
+    /// <summary>The counter by which <see cref="Recapture"/> knows an external again.</summary>
+    private static int MarkOf(ExternalRole role) => (int)FirstMark + (int)role;
 
     private static VirtualAddress ContentsOf(ProgramBuilder builder, CaptureContext captured, uint id, int extent)
     {
@@ -140,8 +136,8 @@ internal sealed class RestoredTable : IDisposable
         var entry = image.Descriptors.Single(entry => entry.Fd == (uint)_controlDescriptor);
         image.Descriptors.Remove(entry);
         image.OpenFiles.Remove(image.OpenFiles.Single(file => file.Id == entry.OpenFile));
-        foreach (var file in image.OpenFiles.Where(file => file.EventFd?.Counter is > 1_000_000 and < 1_000_010))
-            file.External = new External { Role = (ExternalRole)(file.EventFd.Counter - 1_000_000) };
+        foreach (var file in image.OpenFiles.Where(file => file.EventFd?.Counter is > FirstMark and < FirstMark + 10))
+            file.External = new External { Role = (ExternalRole)(file.EventFd.Counter - FirstMark) };
         return context;
     }
 

@@ -96,8 +96,8 @@ internal static class DemoCommand
         table.AddPlainRow("clone until first answer, p99", Units.Microseconds(report.CloneFirstAnswer.P99));
         table.AddPlainRow("cold start by first answer of a clone", $"{report.ColdStartMicroseconds / report.CloneFirstAnswer.Median:0} times");
         table.AddPlainRow("clones per second (start, answer, end)", $"{report.ClonesPerSecond:0.0}");
-        table.AddPlainRow($"private memory of a clone, {report.Clones} at once", Units.Kibibytes(report.PrivateKibPerClone));
-        table.AddPlainRow($"PSS of a clone, {report.Clones} at once", Units.Kibibytes(report.PssKibPerClone));
+        table.AddPlainRow($"private memory of a waiting clone, {report.Clones} at once", Units.Kibibytes(report.PrivateKibPerClone));
+        table.AddPlainRow($"PSS of a waiting clone, {report.Clones} at once", Units.Kibibytes(report.PssKibPerClone));
         table.AddPlainRow("answers checked", $"{report.AnswersChecked}, all right");
         table.AddPlainRow("saved on a million starts", $"{report.SavedHoursPerMillionStarts:0.0} hours of waiting");
         output.Write(table);
