@@ -56,7 +56,8 @@ public sealed class CloneTests : IDisposable
             progress: null,
             TestContext.Current.CancellationToken);
         using var image = _store.OpenImage("subject");
-        var clones = Enumerable.Range(0, CloneCount)
+        // Clones share the files on disk: a watch rightly reports what a sibling does there, so the subject of watches runs alone.
+        var clones = Enumerable.Range(0, script == "watches.py" ? 1 : CloneCount)
             .Select(index => _engine.Launch(image, new CloneRequest { Id = $"clone-{index}", PayloadJson = """{"restored":true}""" }))
             .ToList();
         try

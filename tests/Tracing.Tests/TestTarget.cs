@@ -26,7 +26,7 @@ internal sealed class TestTarget : IDisposable
 
     public static TestTarget Python(string script) => Start("python3", "-u", "-c", script);
 
-    /// <summary>Compiles a C program into a temporary directory, once per call, and starts it.</summary>
+    /// <summary>Compiles a C program, starts it, and waits for its first line; its file is gone then.</summary>
     public static TestTarget C(string source, params string[] options)
     {
         var directory = Directory.CreateTempSubdirectory("snapshots-target-");
@@ -40,11 +40,12 @@ internal sealed class TestTarget : IDisposable
             compiler.WaitForExit();
             if (compiler.ExitCode != 0)
                 throw new InvalidOperationException($"gcc: {errors}");
-            return Start(binary);
+            var target = Start(binary);
+            target.ReadLine();
+            return target;
         }
         finally
         {
-            // The program runs on without its name, unless a test wants the file: those use Start.
             directory.Delete(recursive: true);
         }
     }
@@ -55,9 +56,8 @@ internal sealed class TestTarget : IDisposable
         const string Shell = """
             for file in /proc/$BASHPID/fd/*; do number=${file##*/}; if ((number > 2)); then eval "exec $number>&-"; fi; done 2>/dev/null
             exec 3<&0
-            "$@" <&3 3<&- &
+            (echo $BASHPID; exec "$@" <&3 3<&-) &
             exec 3<&-
-            echo $!
             wait $!
             """;
         var process = Process.Start(new ProcessStartInfo("bash", ["-c", Shell, "bash", program, .. arguments]) { RedirectStandardInput = true, RedirectStandardOutput = true })!;

@@ -176,11 +176,14 @@ internal sealed class CloneCompiler
         _builder.Syscall(SyscallNumber.Sethostname, $"host name {_process.Hostname}", _builder.Text(_process.Hostname), System.Text.Encoding.UTF8.GetByteCount(_process.Hostname));
     }
 
-    /// <summary>Memory locks, which fork does not hand on.</summary>
+    /// <summary>What fork does not hand on, or what would have kept it from handing on the mapping itself.</summary>
     private void EmitMemoryOfTheClone()
     {
+        const int MADV_DONTFORK = 10;
         foreach (var mapping in _process.Mappings.Where(mapping => mapping.Kind is MappingKind.PrivateAnonymous or MappingKind.PrivateFile or MappingKind.SharedFile))
         {
+            if (mapping.Has(VmFlags.DontFork))
+                _builder.Syscall(SyscallNumber.Madvise, MemoryCompiler.SubjectOf(mapping), mapping.Start, mapping.End - mapping.Start, MADV_DONTFORK);
             if (mapping.Has(VmFlags.Locked))
                 _builder.Syscall(SyscallNumber.Mlock2, MemoryCompiler.SubjectOf(mapping), mapping.Start, mapping.End - mapping.Start, 0);
         }

@@ -71,8 +71,7 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
     {
         const int ARCH_MAP_VDSO_64 = 0x2003;
         var descriptors = new Dictionary<(uint File, bool Writable), int>();
-        // MADV_DONTFORK: a restore is a fork, so a clone does not have this memory; it is never mapped.
-        foreach (var mapping in process.Mappings.Where(mapping => !mapping.Has(VmFlags.DontFork)))
+        foreach (var mapping in process.Mappings)
         {
             switch (mapping.Kind)
             {
@@ -140,7 +139,7 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
 
     private void EmitFinalProtections()
     {
-        foreach (var mapping in process.Mappings.Where(mapping => IsFilledThroughPages(mapping) && !mapping.Has(VmFlags.DontFork)))
+        foreach (var mapping in process.Mappings.Where(IsFilledThroughPages))
         {
             if (mapping.Protection != BuildProtection(mapping))
                 _builder.Syscall(SyscallNumber.Mprotect, SubjectOf(mapping), mapping.Start, mapping.End - mapping.Start, mapping.Protection);

@@ -27,7 +27,7 @@ internal sealed class PageLoader(IPageReader pages, int pid, SafeFileHandle pidF
         foreach (var mapping in process.Mappings)
         {
             // MADV_WIPEONFORK memory is zeros in every clone; the template, which never runs, has no use for it either.
-            if (mapping.Extents.Count == 0 || mapping.Kind == MappingKind.PrivateSharedMemory || mapping.Has(VmFlags.WipeOnFork) || mapping.Has(VmFlags.DontFork))
+            if (mapping.Extents.Count == 0 || mapping.Kind == MappingKind.PrivateSharedMemory || mapping.Has(VmFlags.WipeOnFork))
                 continue;
             var start = new VirtualAddress(mapping.Start);
             if (MemoryCompiler.IsFilledThroughPages(mapping))
