@@ -2,6 +2,7 @@ using System.CommandLine;
 using Snapshots.Cli.Json;
 using Snapshots.Cli.Text;
 using Snapshots.Host;
+using Snapshots.Images;
 
 namespace Snapshots.Cli.Commands;
 
@@ -21,17 +22,36 @@ internal static class RemoveCommand
     {
         var store = HostStore.Open(invocation.StoreDirectory);
         var removed = new List<RemovedSnapshot>();
+        var missing = new List<string>();
         foreach (var name in invocation.Parsed.GetRequiredValue(Names))
         {
+            if (Remove(invocation, store, name) is { } done)
+                removed.Add(done);
+            else
+                missing.Add(name);
+        }
+        if (invocation.Json)
+            Invocation.PrintJson(removed, CliJsonContext.Default.IReadOnlyListRemovedSnapshot);
+        return missing.Count == 0
+            ? ExitCodes.Ok
+            : throw new CliException(ExitCodes.NotFound, "not_found", $"no snapshot is called {string.Join(", ", missing)}: `snapshots ls` lists them");
+    }
+
+    // Null when there is none of that name; the others are removed all the same.
+    private static RemovedSnapshot? Remove(Invocation invocation, ImageStore store, string name)
+    {
+        try
+        {
             var report = store.Remove(name);
-            removed.Add(new RemovedSnapshot(name, report.FreedBytes));
             if (report.KeptBecause is { } reason)
                 invocation.Remark($"snapshots: pages were kept: {reason}");
             if (!invocation.Json)
                 Console.Out.WriteLine($"removed {name}, {Units.Bytes(report.FreedBytes)} freed");
+            return new RemovedSnapshot(name, report.FreedBytes);
         }
-        if (invocation.Json)
-            Invocation.PrintJson(removed, CliJsonContext.Default.IReadOnlyListRemovedSnapshot);
-        return ExitCodes.Ok;
+        catch (ImageException e) when (e.Failure == ImageFailure.NotFound)
+        {
+            return null;
+        }
     }
 }
