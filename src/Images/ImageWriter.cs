@@ -20,6 +20,9 @@ public sealed class ImageWriter : IPageSink, IDisposable
         _pages = pages;
     }
 
+    /// <summary>Makes ready to take about <paramref name="bytes"/> without waiting for memory or the disk, as far as limits allow.</summary>
+    public void Prepare(ulong bytes) => _pages.Prepare(bytes);
+
     /// <inheritdoc/>
     public void Append(ulong pageIndex, ReadOnlySpan<byte> pages, IList<PageExtent> extents) => _pages.Append(pageIndex, pages, extents);
 

@@ -13,8 +13,8 @@ namespace Snapshots.Images;
 /// </summary>
 internal sealed class PageBlobWriter : IPageSink, IDisposable
 {
-    // So much memory may wait for the disk before the caller does.
-    private const int SegmentsInFlight = 16;
+    // So much memory may wait for hashing and the disk before the caller does: the process being read is stopped meanwhile, so it is a lot.
+    private const int SegmentsInFlight = 512;
 
     private readonly SafeFileHandle _file;
     private readonly BlockingCollection<byte[]> _free = [];
@@ -27,15 +27,14 @@ internal sealed class PageBlobWriter : IPageSink, IDisposable
     private ulong _appendedBytes;
     private long _writtenBytes;
     private volatile Exception? _failure;
+    private int _bufferCount;
     private bool _finished;
 
     public PageBlobWriter(SafeFileHandle file, string path)
     {
         _file = file;
         FilePath = path;
-        for (var i = 0; i < SegmentsInFlight; i++)
-            _free.Add(GC.AllocateUninitializedArray<byte>(ImageLimits.SegmentBytes));
-        _segment = _free.Take();
+        _segment = TakeBuffer();
         _thread = new Thread(WriteSegments) { IsBackground = true, Name = "page file" };
         _thread.Start();
     }
@@ -130,9 +129,36 @@ internal sealed class PageBlobWriter : IPageSink, IDisposable
     {
         ThrowIfFailed();
         _full.Add((_segment, _segmentLength));
-        // Waits when the disk is slower than the caller; the writing thread gives buffers back even after it failed.
-        _segment = _free.Take();
+        _segment = TakeBuffer();
         _segmentLength = 0;
+    }
+
+    /// <summary>Makes buffers for so many bytes, touching every page: page faults are for now, not for when a process is stopped.</summary>
+    public void Prepare(ulong bytes)
+    {
+        var wanted = (int)Math.Min(SegmentsInFlight, (bytes / ImageLimits.SegmentBytes) + 1);
+        while (_bufferCount < wanted)
+        {
+            var buffer = GC.AllocateUninitializedArray<byte>(ImageLimits.SegmentBytes);
+            for (var at = 0; at < buffer.Length; at += (int)PageSize.Bytes)
+                buffer[at] = 1;
+            _bufferCount++;
+            _free.Add(buffer);
+        }
+    }
+
+    private byte[] TakeBuffer()
+    {
+        if (_free.TryTake(out var free))
+            return free;
+        if (_bufferCount < SegmentsInFlight)
+        {
+            _bufferCount++;
+            return GC.AllocateUninitializedArray<byte>(ImageLimits.SegmentBytes);
+        }
+
+        // Waits when the disk is slower than the caller; the writing thread gives buffers back even after it failed.
+        return _free.Take();
     }
 
     private void WriteSegments()

@@ -12,7 +12,7 @@ namespace Snapshots.Snapshotter;
 /// <summary>
 /// Takes a running process apart into an image.
 /// <code>
-/// 1. Refuse what cannot be a target at all: no such process, ourselves, a kernel thread, a zombie.
+/// 1. Refuse what cannot be a target at all: no such process, ourselves, a kernel thread, a zombie. Make buffers ready.
 /// 2. Stop every thread (ptrace, on a thread of its own).
 /// 3. Look for what stands against a snapshot of the whole: children, filters, foreign namespaces.
 /// 4. Threads: registers, masks, pending signals, rseq; then the process: layout, limits, credentials, directories.
@@ -34,7 +34,8 @@ public static class Freeze
     /// <exception cref="ImageException">Pages cannot be written.</exception>
     public static FreezeResult Run(FreezeTarget target, ImageWriter writer)
     {
-        RequireTarget(target.Pid);
+        var status = RequireTarget(target.Pid);
+        writer.Prepare((status.RssAnonKib + status.RssShmemKib) * 1024);
         using var pidFd = Pidfd.Open(target.Pid);
         var context = new CaptureContext
         {
@@ -49,7 +50,7 @@ public static class Freeze
         return TracerThread.Run($"freeze {target.Pid}", () => RunStopped(target, context, writer));
     }
 
-    private static void RequireTarget(int pid)
+    private static ProcStatus RequireTarget(int pid)
     {
         if (pid == Environment.ProcessId)
             throw Refused(pid, "a process cannot freeze itself", "Name another process.");
@@ -69,6 +70,7 @@ public static class Freeze
             throw Refused(pid, "it has ended already", "Look the process up again, e.g. with ps.");
         if (status.IsKernelThread || ProcFile.TryRead($"/proc/{pid}/auxv", out var auxv) != Errno.None || auxv.Length == 0)
             throw Refused(pid, "it has no memory of its own: a kernel thread, or a process that is ending", "Name a process that runs a program.");
+        return status;
     }
 
     private static FreezeRefusedException Refused(int pid, string what, string cure) => new([new FreezeProblem(pid, "process", what, cure)]);

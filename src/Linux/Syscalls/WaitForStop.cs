@@ -15,6 +15,10 @@ public enum StopWait
 }
 
 /// <summary>waitid(2) for the stops of a traced thread; never reaps, so that a dying target's exit status is not stolen from its parent.</summary>
+/// <remarks>
+/// The kernel tells a stop once, to whichever thread of ours waits: no other component of this process may call waitpid(2) for the target while it is
+/// traced. System.Diagnostics.Process does, on every SIGCHLD, for children that it started itself: never trace one of those.
+/// </remarks>
 public static unsafe class WaitForStop
 {
     private const int P_PID = 1;

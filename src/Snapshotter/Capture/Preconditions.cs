@@ -24,11 +24,24 @@ internal sealed class Preconditions(CaptureContext context, StoppedProcess proce
     {
         foreach (var child in process.Threads.SelectMany(thread => ChildrenOf(thread.Tid)))
         {
-            var status = ProcStatus.Read(child);
+            if (StatusOf(child) is not { } status)
+                continue; // it ended meanwhile, and the target wants to hear of no child's end
             if (status.State == 'Z')
                 context.Refuse($"child {child} ({status.Name})", "it ended and waits for its exit status to be read", "Wait for it (waitpid(2)) before the worker is ready.");
             else
                 context.Refuse($"child {child} ({status.Name})", "snapshots hold one process", "End child processes before the worker is ready, or use threads.");
+        }
+    }
+
+    private static ProcStatus? StatusOf(int pid)
+    {
+        try
+        {
+            return ProcStatus.Read(pid);
+        }
+        catch (LinuxException gone) when (gone.Errno == Errno.ESRCH)
+        {
+            return null;
         }
     }
 
