@@ -63,6 +63,8 @@ public sealed class RestoreEngine : IDisposable
         }
         catch
         {
+            // A template that died between its fork and its report leaves a child of ours that nobody knows.
+            sandbox.ReapStrays();
             sandbox.Dispose();
             throw;
         }

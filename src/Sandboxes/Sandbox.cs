@@ -1,6 +1,7 @@
 using System.Globalization;
 using Microsoft.Win32.SafeHandles;
 using Snapshots.Linux;
+using Snapshots.Linux.Proc;
 using Snapshots.Linux.Syscalls;
 
 namespace Snapshots.Sandboxes;
@@ -34,6 +35,33 @@ public sealed class Sandbox : IDisposable
 
     /// <summary>Kills everything inside, at once.</summary>
     public void Kill() => _ = Pidfd.SendSignal(PidFd, SIGKILL); // ESRCH: it ended already, and with it all that was inside.
+
+    /// <summary>
+    /// Kills everything inside and reaps those of our children in its PID namespace that have no owner; for failure paths, where a process was
+    /// born and its pid never reached us. It looks at each of our children. Nobody else may wait for a process of this sandbox meanwhile.
+    /// </summary>
+    public void ReapStrays()
+    {
+        var init = PidNamespaceOf(InitPid);
+        var ours = Path.Combine("/proc", Environment.ProcessId.ToString(CultureInfo.InvariantCulture), "task");
+        var children = Directory.EnumerateDirectories(ours)
+            .SelectMany(task => ProcFile.TryRead(Path.Combine(task, "children"), out var text) == Errno.None
+                ? System.Text.Encoding.ASCII.GetString(text).Split(' ', StringSplitOptions.RemoveEmptyEntries)
+                : [])
+            .Select(pid => int.Parse(pid, CultureInfo.InvariantCulture))
+            .Where(pid => pid != InitPid && init is not null && PidNamespaceOf(pid) == init)
+            .ToList();
+        Kill();
+        foreach (var pid in children)
+        {
+            using var child = Pidfd.Open(pid);
+            _ = Pidfd.SendSignal(child, SIGKILL); // ESRCH: it ended already, and is still ours to reap.
+            _ = WaitId.ForExit(child, string.Create(CultureInfo.InvariantCulture, $"pid {pid} in sandbox {InitPid}"));
+        }
+    }
+
+    private static string? PidNamespaceOf(int pid) =>
+        ReadLink.Read(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/ns/pid"), out var target) == Errno.None ? target : null;
 
     /// <summary>Kills everything inside and reaps the init. Blocks until our own children inside are reaped by their owners.</summary>
     public void Dispose()

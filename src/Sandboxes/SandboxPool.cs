@@ -16,7 +16,8 @@ public sealed class SandboxPool : IDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly ManualResetEventSlim _full = new();
     private readonly Thread _filler;
-    private ExceptionDispatchInfo? _failure;
+    private volatile ExceptionDispatchInfo? _failure;
+    private int _failed;
 
     /// <param name="factory">Owned by the pool.</param>
     /// <param name="depth">Sandboxes to keep ready.</param>
@@ -45,7 +46,16 @@ public sealed class SandboxPool : IDisposable
             _wanted.Release();
             return sandbox;
         }
-        return _factory.Create();
+        // Throws to the caller while the reason lasts; once it is gone, so is the filler's: what it failed to make is wanted again.
+        var made = _factory.Create();
+        var failed = Interlocked.Exchange(ref _failed, 0);
+        if (failed > 0)
+        {
+            _failure = null;
+            _full.Reset();
+            _wanted.Release(failed);
+        }
+        return made;
     }
 
     /// <summary>Waits until the pool holds <see cref="Depth"/> sandboxes: benchmarks measure a ready pool.</summary>
@@ -74,18 +84,28 @@ public sealed class SandboxPool : IDisposable
             while (true)
             {
                 _wanted.Wait(_stop.Token);
-                _ready.Enqueue(_factory.Create());
-                if (_ready.Count >= Depth)
-                    _full.Set();
+                FillOne();
             }
         }
         catch (OperationCanceledException) when (_stop.IsCancellationRequested)
         {
+            // The end of the pool.
+        }
+    }
+
+    private void FillOne()
+    {
+        try
+        {
+            _ready.Enqueue(_factory.Create());
+            if (_ready.Count >= Depth)
+                _full.Set();
         }
         catch (Exception failure)
         {
-            // Take() makes sandboxes itself from now on and throws its own error to whoever asks; waiters learn why.
+            // Not tried again at once, the host is short of something: whoever finds the pool empty tries, and learns why or wakes us.
             _failure = ExceptionDispatchInfo.Capture(failure);
+            Interlocked.Increment(ref _failed);
             _full.Set();
         }
     }

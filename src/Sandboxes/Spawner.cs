@@ -39,12 +39,20 @@ public static class Spawner
     {
         SpawnedProcess? process = null;
         HuskReport? failure = null;
-        while (husk.TryReceiveReport(out var report))
+        try
         {
-            if (report.Tag == ReportTag.Forked)
-                process = new SpawnedProcess((int)report.Result, Pidfd.Open((int)report.Result));
-            else
-                failure = report;
+            while (husk.TryReceiveReport(out var report))
+            {
+                if (report.Tag == ReportTag.Forked)
+                    process = new SpawnedProcess((int)report.Result, Pidfd.Open((int)report.Result));
+                else
+                    failure = report;
+            }
+        }
+        catch
+        {
+            process?.Dispose();
+            throw;
         }
         if (failure is null && process is not null)
             return process;

@@ -21,18 +21,18 @@ namespace Snapshots.Snapshotter;
 /// 6. Descriptors. Mappings, and which of their pages are the target's own.
 /// 7. If anything was refused: let the target go and report all of it.
 /// 8. Read the pages, then the memory objects, into the image.
-/// 9. Let the target go, or leave it stopped for its end.
+/// 9. Let the target go and publish the image; or publish it, and kill the target in its stop.
 /// </code>
-/// On every way out the target is let go and runs on as it was; only after a freeze that succeeded without
-/// <see cref="FreezeTarget.KeepRunning"/> it stays stopped.
+/// On every way out, our own death included, the target is let go and runs on as it was: the only stop it is ever in is the tracer's, which
+/// ends with the tracer. Only after its image was published without <see cref="FreezeTarget.KeepRunning"/> it is killed.
 /// </summary>
 public static class Freeze
 {
     /// <exception cref="FreezeRefusedException">The process holds what cannot be snapshotted: all of it is listed.</exception>
     /// <exception cref="TracingException">It cannot be traced or stopped, or ended meanwhile.</exception>
     /// <exception cref="LinuxException">The kernel refused what it should not: missing privilege, or the process ended.</exception>
-    /// <exception cref="ImageException">Pages cannot be written.</exception>
-    public static FreezeResult Run(FreezeTarget target, ImageWriter writer)
+    /// <exception cref="ImageException">Pages cannot be written, or the image cannot be published.</exception>
+    public static FreezeResult Run(FreezeTarget target, ImageWriter writer, string name)
     {
         var status = RequireTarget(target.Pid);
         writer.Prepare((status.RssAnonKib + status.RssShmemKib) * 1024);
@@ -47,7 +47,7 @@ public static class Freeze
             SharedMemory = new SharedMemoryTable(target.Manifest),
             Externals = target.Externals,
         };
-        return TracerThread.Run($"freeze {target.Pid}", () => RunStopped(target, context, writer));
+        return TracerThread.Run($"freeze {target.Pid}", () => RunStopped(target, context, writer, name));
     }
 
     private static ProcStatus RequireTarget(int pid)
@@ -75,7 +75,7 @@ public static class Freeze
 
     private static FreezeRefusedException Refused(int pid, string what, string cure) => new([new FreezeProblem(pid, "process", what, cure)]);
 
-    private static FreezeResult RunStopped(FreezeTarget target, CaptureContext context, ImageWriter writer)
+    private static FreezeResult RunStopped(FreezeTarget target, CaptureContext context, ImageWriter writer, string name)
     {
         using var process = StoppedProcess.Stop(target.Pid);
         using var memory = new TargetMemory(target.Pid);
@@ -91,8 +91,15 @@ public static class Freeze
         var pages = new PageCapture(target.Pid, memory, writer);
         pages.Capture(mappings.Contents);
         pages.Capture(context.SharedMemory.Sources);
-        LetGo(target, process);
-        return Finish(target, context, mappings.ResidentBytes, process.StoppedFor);
+        // Before the time is taken: whoever is kept running waits for nothing that can be done afterwards.
+        if (target.KeepRunning)
+            process.Resume();
+        var stopped = process.StoppedFor;
+        Complete(target, context, mappings.ResidentBytes, stopped);
+        var digest = writer.Commit(name, target.Manifest);
+        if (!target.KeepRunning)
+            process.Kill();
+        return new FreezeResult(target.Manifest, digest, stopped);
     }
 
     private static void CaptureState(CaptureContext context, StoppedProcess process, TargetMemory memory)
@@ -109,20 +116,11 @@ public static class Freeze
         remote.Close();
     }
 
-    private static void LetGo(FreezeTarget target, StoppedProcess process)
-    {
-        // Queued while every thread is stopped, so that none runs an instruction in between.
-        if (!target.KeepRunning)
-            ThreadSignal.SendToProcess(target.Pid, ThreadSignal.SIGSTOP);
-        process.Resume();
-    }
-
-    private static FreezeResult Finish(FreezeTarget target, CaptureContext context, ulong residentBytes, TimeSpan stopped)
+    private static void Complete(FreezeTarget target, CaptureContext context, ulong residentBytes, TimeSpan stopped)
     {
         target.Manifest.Processes.Add(context.Image);
         target.Manifest.Statistics ??= new FreezeStatistics();
         target.Manifest.Statistics.StoppedMicroseconds = (ulong)stopped.TotalMicroseconds;
         target.Manifest.Statistics.ResidentBytes = residentBytes;
-        return new FreezeResult(target.Manifest, stopped);
     }
 }

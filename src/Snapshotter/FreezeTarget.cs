@@ -1,3 +1,4 @@
+using Snapshots.Images;
 using Snapshots.Images.V1;
 using Snapshots.Snapshotter.Capture;
 
@@ -12,7 +13,7 @@ public sealed record FreezeTarget
     /// <summary>Descriptors that each clone gets its own of, by the object behind them.</summary>
     public required IReadOnlyDictionary<ObjectIdentity, ExternalRole> Externals { get; init; }
 
-    /// <summary>Let the target run on after the freeze. Otherwise it stays stopped (SIGSTOP), to be killed once the image is safe, or continued when it is not.</summary>
+    /// <summary>Let the target run on after the freeze. Otherwise it is killed in its stop once the image is published, without running another instruction.</summary>
     public bool KeepRunning { get; init; }
 
     /// <summary>With host, launch and readiness filled in; the freeze fills the rest.</summary>
@@ -20,6 +21,7 @@ public sealed record FreezeTarget
 }
 
 /// <summary>A frozen process.</summary>
-/// <param name="Manifest">Complete but for the page file, which committing the image describes.</param>
+/// <param name="Manifest">As it was published.</param>
+/// <param name="Digest">Of the published image.</param>
 /// <param name="Stopped">How long no instruction of the target ran.</param>
-public sealed record FreezeResult(Manifest Manifest, TimeSpan Stopped);
+public sealed record FreezeResult(Manifest Manifest, SnapshotDigest Digest, TimeSpan Stopped);

@@ -1,9 +1,11 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text;
 using Google.Protobuf;
 using Snapshots.Images;
 using Snapshots.Images.V1;
 using Snapshots.Linux;
+using Snapshots.Linux.Proc;
 using Snapshots.Linux.Syscalls;
 using Snapshots.Sandboxes;
 using Snapshots.Snapshotter.Capture;
@@ -23,8 +25,6 @@ namespace Snapshots.Snapshotter;
 /// </summary>
 public sealed class SnapshotCreator(ImageStore store) : IDisposable
 {
-    private const int SIGCONT = 18;
-    private const int SIGKILL = 9;
     private readonly Lazy<SandboxFactory> _factory = new(SandboxFactory.Start);
 
     /// <exception cref="SpawnException">The command cannot be started.</exception>
@@ -99,30 +99,18 @@ public sealed class SnapshotCreator(ImageStore store) : IDisposable
     private CreatedImage FreezeRunning(int pid, CreateRequest request, IProgress<CreatePhase>? progress)
     {
         progress?.Report(CreatePhase.Freezing);
-        using var pidFd = Pidfd.Open(pid);
         var manifest = NewManifest(new Images.V1.Readiness { Immediate = true });
-        var target = new FreezeTarget { Pid = pid, Externals = StdioOf(pid), Manifest = manifest, KeepRunning = request.KeepRunning };
-        try
-        {
-            var created = FreezeAndPublish(target, request.Name);
-            if (!request.KeepRunning)
-                _ = Pidfd.SendSignal(pidFd, SIGKILL); // ESRCH: it ended by itself after the image was taken.
-            progress?.Report(CreatePhase.Published);
-            return created;
-        }
-        catch when (!request.KeepRunning)
-        {
-            // A freeze that is to end its target leaves it stopped; without a published image it must run on.
-            _ = Pidfd.SendSignal(pidFd, SIGCONT);
-            throw;
-        }
+        var target = new FreezeTarget { Pid = pid, Externals = ExternalsOf(pid), Manifest = manifest, KeepRunning = request.KeepRunning };
+        var created = FreezeAndPublish(target, request.Name);
+        progress?.Report(CreatePhase.Published);
+        return created;
     }
 
     private CreatedImage FreezeAndPublish(FreezeTarget target, string name)
     {
         using var writer = store.CreateWriter();
-        var result = Freeze.Run(target, writer);
-        return new CreatedImage(writer.Commit(name, result.Manifest), result.Manifest);
+        var result = Freeze.Run(target, writer, name);
+        return new CreatedImage(result.Digest, result.Manifest);
     }
 
     private static Manifest NewManifest(Images.V1.Readiness readiness)
@@ -145,17 +133,29 @@ public sealed class SnapshotCreator(ImageStore store) : IDisposable
         };
     }
 
-    /// <summary>The stdio of a running process leads outside by its nature; each clone gets its own.</summary>
-    private static Dictionary<ObjectIdentity, ExternalRole> StdioOf(int pid)
+    /// <summary>What leads outside a running process by its nature, so that each clone gets its own: its stdio, and its channel when it is a worker or a clone of ours.</summary>
+    private static Dictionary<ObjectIdentity, ExternalRole> ExternalsOf(int pid)
     {
         var externals = new Dictionary<ObjectIdentity, ExternalRole>();
-        ReadOnlySpan<ExternalRole> roles = [ExternalRole.Stdin, ExternalRole.Stdout, ExternalRole.Stderr];
-        for (var fd = 0; fd < roles.Length; fd++)
+        List<(int Fd, ExternalRole Role)> candidates = [(0, ExternalRole.Stdin), (1, ExternalRole.Stdout), (2, ExternalRole.Stderr)];
+        if (ChannelOf(pid) is { } channel)
+            candidates.Add((channel, ExternalRole.Channel));
+        foreach (var (fd, role) in candidates)
         {
             if (FileStatus.At(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/fd/{fd}"), followLast: true, out var status) == Errno.None
                 && (status.IsFifo || status.IsSocket))
-                externals.TryAdd(new ObjectIdentity(status.Device, status.Inode), roles[fd]);
+                externals.TryAdd(new ObjectIdentity(status.Device, status.Inode), role);
         }
         return externals;
+    }
+
+    /// <summary>The number in the environment the process was started with.</summary>
+    private static int? ChannelOf(int pid)
+    {
+        const string Prefix = "SNAPSHOTS_CHANNEL=";
+        if (ProcFile.TryRead(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/environ"), out var environment) != Errno.None)
+            return null; // Gone: the freeze itself says so.
+        var variable = Encoding.UTF8.GetString(environment).Split('\0').FirstOrDefault(entry => entry.StartsWith(Prefix, StringComparison.Ordinal));
+        return int.TryParse(variable?[Prefix.Length..], NumberStyles.None, CultureInfo.InvariantCulture, out var fd) ? fd : null;
     }
 }

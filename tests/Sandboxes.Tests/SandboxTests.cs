@@ -85,6 +85,31 @@ public sealed class SandboxTests : IDisposable
         taken.ForEach(sandbox => sandbox.Dispose());
     }
 
+    [Fact]
+    public void A_pool_that_could_not_refill_says_why_and_refills_once_it_can()
+    {
+        using var pool = new SandboxPool(SandboxFactory.Start(), depth: 2);
+        pool.WaitUntilFull(TestContext.Current.CancellationToken);
+        var limit = Prlimit.Get(Environment.ProcessId, ResourceKind.OpenFiles);
+        var taken = new List<Sandbox>();
+        try
+        {
+            // No new descriptor: neither the filler nor a caller can make a sandbox.
+            Assert.Equal(Errno.None, Prlimit.Set(Environment.ProcessId, ResourceKind.OpenFiles, new ResourceLimits(0, limit.Hard)));
+            taken.AddRange([pool.Take(), pool.Take()]);
+            Assert.Equal(Errno.EMFILE, Assert.Throws<LinuxException>(() => pool.Take()).Errno);
+            Assert.Equal(Errno.EMFILE, Assert.Throws<LinuxException>(() => pool.WaitUntilFull(TestContext.Current.CancellationToken)).Errno);
+        }
+        finally
+        {
+            Prlimit.Set(Environment.ProcessId, ResourceKind.OpenFiles, limit);
+        }
+        taken.Add(pool.Take());
+        pool.WaitUntilFull(TestContext.Current.CancellationToken);
+        Assert.Equal(2, pool.ReadyCount);
+        taken.ForEach(sandbox => sandbox.Dispose());
+    }
+
     private static string Namespace(string pid, string name) => File.ResolveLinkTarget($"/proc/{pid}/ns/{name}", returnFinalTarget: false)?.Name
         ?? throw new InvalidOperationException($"no namespace {name} of {pid}");
 

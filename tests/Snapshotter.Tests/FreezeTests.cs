@@ -58,14 +58,49 @@ public sealed class FreezeTests
     }
 
     [Fact]
-    public void Without_keep_running_it_stays_stopped()
+    public void Without_keep_running_it_is_killed_once_its_image_is_published()
     {
         using var target = TestTarget.Python(Worker);
         target.ReadLine();
         using var store = new TestStore();
+        using var pidFd = Linux.Syscalls.Pidfd.Open(target.Pid);
         using var image = FreezeIt(target.Pid, store.Store, keepRunning: false);
-        Assert.Equal('T', Linux.Proc.ProcStatus.Read(target.Pid).State);
+        Assert.True(Linux.Syscalls.Poll.IsReadable(pidFd, TimeSpan.FromSeconds(10)), "the target still runs");
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void An_image_that_cannot_be_published_leaves_the_target_running(bool keepRunning)
+    {
+        using var target = TestTarget.Python(Worker);
+        target.ReadLine();
+        using var store = new TestStore();
+        Assert.Throws<ImageException>(() => FreezeIt(target.Pid, store.Store, keepRunning, name: "no/name"));
         Assert.Equal(0, Linux.Proc.ProcStatus.Read(target.Pid).TracerPid);
+        target.WriteLine("after");
+        Assert.Equal("after 131072", target.ReadLine());
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_target_that_job_control_had_stopped_stays_stopped_when_nothing_is_published(bool keepRunning)
+    {
+        const int SIGSTOP = 19, SIGCONT = 18;
+        using var target = TestTarget.Python(Worker);
+        target.ReadLine();
+        using var pidFd = Linux.Syscalls.Pidfd.Open(target.Pid);
+        Assert.Equal(Linux.Errno.None, Linux.Syscalls.Pidfd.SendSignal(pidFd, SIGSTOP));
+        Assert.True(SpinWait.SpinUntil(() => Linux.Proc.ProcStatus.Read(target.Pid).State == 'T', TimeSpan.FromSeconds(10)), "it did not stop");
+        using var store = new TestStore();
+
+        Assert.Throws<ImageException>(() => FreezeIt(target.Pid, store.Store, keepRunning, name: "no/name"));
+
+        Assert.True(SpinWait.SpinUntil(() => Linux.Proc.ProcStatus.Read(target.Pid).State == 'T', TimeSpan.FromSeconds(10)), "it was set running");
+        Assert.Equal(Linux.Errno.None, Linux.Syscalls.Pidfd.SendSignal(pidFd, SIGCONT));
+        target.WriteLine("after");
+        Assert.Equal("after 131072", target.ReadLine());
     }
 
     [Fact]
@@ -136,7 +171,7 @@ public sealed class FreezeTests
         Assert.Throws<FreezeRefusedException>(() => FreezeIt(int.MaxValue, store.Store, keepRunning: true));
     }
 
-    private static SnapshotImage FreezeIt(int pid, ImageStore store, bool keepRunning)
+    private static SnapshotImage FreezeIt(int pid, ImageStore store, bool keepRunning, string name = "frozen")
     {
         using var writer = store.CreateWriter();
         var externals = new Dictionary<ObjectIdentity, ExternalRole>();
@@ -147,8 +182,8 @@ public sealed class FreezeTests
         }
 
         var manifest = new Manifest { Host = new HostFingerprint(), Readiness = new Images.V1.Readiness { Immediate = true } };
-        var result = Freeze.Run(new FreezeTarget { Pid = pid, Externals = externals, KeepRunning = keepRunning, Manifest = manifest }, writer);
-        return store.OpenImage(writer.Commit("frozen", result.Manifest).ToString());
+        var result = Freeze.Run(new FreezeTarget { Pid = pid, Externals = externals, KeepRunning = keepRunning, Manifest = manifest }, writer, name);
+        return store.OpenImage(result.Digest.ToString());
     }
 
     private static bool ContainsTable(SnapshotImage image)

@@ -82,6 +82,7 @@ def attributes() -> dict[str, object]:
         "affinity": os.sched_getaffinity(0),
         "personality": libc.personality(0xFFFFFFFF),
         "oom_score_adj": read("/proc/self/oom_score_adj"),
+        "coredump_filter": read("/proc/self/coredump_filter"),
         "hostname": socket.gethostname(),
         "credentials": status("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Threads", "THP_enabled"),
         "signals": status("SigBlk", "SigIgn", "SigCgt"),
@@ -107,6 +108,8 @@ def main() -> None:
         comm.write("subject-main")
     with open("/proc/self/oom_score_adj", "w") as score:
         score.write("321")
+    with open("/proc/self/coredump_filter", "w") as mask:
+        mask.write("0x13")
     if "SUBJECT_SANDBOXED" in os.environ:  # never outside: the name would be the machine's
         socket.sethostname("frozen-host")
     prctl(PR_SET_TIMERSLACK, 123456)

@@ -36,7 +36,7 @@ internal sealed class AttributeCompiler(ProgramBuilder builder, ProcessImage pro
             builder.Syscall(SyscallNumber.Prctl, "transparent huge pages disabled", PR_SET_THP_DISABLE, 1, 0, 0, 0);
         if (process.NoNewPrivileges)
             builder.Syscall(SyscallNumber.Prctl, "no_new_privs", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        EmitOomScore();
+        EmitProcFiles();
         SchedulingCompiler.Emit(builder, main, "main thread");
         foreach (var limit in process.Limits)
             EmitLimit(limit);
@@ -87,20 +87,28 @@ internal sealed class AttributeCompiler(ProgramBuilder builder, ProcessImage pro
         }
     }
 
-    private void EmitOomScore()
+    /// <summary>Attributes that are files of /proc/self (proc(5)); written only where they differ from what a husk is born with.</summary>
+    private void EmitProcFiles()
     {
-        if (process.OomScoreAdj == OwnOomScore())
-            return;
-        const int O_WRONLY = 1;
-        const int AT_FDCWD = -100;
-        var text = Encoding.ASCII.GetBytes(process.OomScoreAdj.ToString(CultureInfo.InvariantCulture));
-        var fd = builder.Word();
-        builder.Syscall(SyscallNumber.Openat, "oom_score_adj", AT_FDCWD, builder.Text("/proc/self/oom_score_adj"), O_WRONLY, 0).StoreTo(fd);
-        builder.Syscall(SyscallNumber.Write, $"oom_score_adj {process.OomScoreAdj}", Operand.Load64(fd), builder.Data(text), text.Length);
-        builder.Syscall(SyscallNumber.Close, "oom_score_adj", Operand.Load64(fd));
+        var oomScore = process.OomScoreAdj.ToString(CultureInfo.InvariantCulture);
+        if (oomScore != OwnValue("oom_score_adj"))
+            EmitProcFile("oom_score_adj", oomScore);
+        if (process.HasCoredumpFilter && process.CoredumpFilter != uint.Parse(OwnValue("coredump_filter"), NumberStyles.HexNumber, CultureInfo.InvariantCulture))
+            EmitProcFile("coredump_filter", string.Create(CultureInfo.InvariantCulture, $"0x{process.CoredumpFilter:x}"));
     }
 
-    private static int OwnOomScore() => int.Parse(File.ReadAllText("/proc/self/oom_score_adj"), CultureInfo.InvariantCulture);
+    private void EmitProcFile(string name, string value)
+    {
+        const int O_WRONLY = 1;
+        const int AT_FDCWD = -100;
+        var text = Encoding.ASCII.GetBytes(value);
+        var fd = builder.Word();
+        builder.Syscall(SyscallNumber.Openat, name, AT_FDCWD, builder.Text($"/proc/self/{name}"), O_WRONLY, 0).StoreTo(fd);
+        builder.Syscall(SyscallNumber.Write, $"{name} {value}", Operand.Load64(fd), builder.Data(text), text.Length);
+        builder.Syscall(SyscallNumber.Close, name, Operand.Load64(fd));
+    }
+
+    private static string OwnValue(string name) => File.ReadAllText($"/proc/self/{name}").Trim();
 
     private void EmitLimit(ResourceLimit limit) =>
         builder.Syscall(SyscallNumber.Prlimit64, $"resource limit {limit.Resource} ({limit.Soft}:{limit.Hard})", 0, limit.Resource, builder.Words(limit.Soft, limit.Hard), 0);

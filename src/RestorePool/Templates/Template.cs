@@ -94,7 +94,7 @@ public sealed class Template : IDisposable
         {
             OrderBuffer.Encode(++_orders, order);
             _husk.Send(order, attached);
-            return AwaitClone(message);
+            return AwaitClone(_orders, message);
         }
     }
 
@@ -108,7 +108,7 @@ public sealed class Template : IDisposable
         lock (_gate)
         {
             _husk.Send(order, sandbox.PidFd);
-            var started = AwaitClone(message);
+            var started = AwaitClone(TemplateOrder.BareFork, message);
             _ = started.Process.WaitForExit();
             started.Process.Dispose();
             return (started.Times.RunningNanoseconds - started.Times.OrderedNanoseconds) / 1000.0;
@@ -125,7 +125,7 @@ public sealed class Template : IDisposable
     /// Collects the two reports of an order, which come in either order: Forked from the template, Running or Failed from the clone. A clone that
     /// is killed in between reports nothing; its pidfd tells.
     /// </summary>
-    private StartedClone AwaitClone(Span<byte> message)
+    private StartedClone AwaitClone(ulong order, Span<byte> message)
     {
         SpawnedProcess? process = null;
         CloneTimes? times = null;
@@ -138,6 +138,8 @@ public sealed class Template : IDisposable
                     throw CloneStartException.Died(_name, process.WaitForExit());
                 _ = _husk.Receive(message);
                 var report = HuskReport.Decode(message);
+                if (report.OrderId != order)
+                    continue; // Of an order that we gave up waiting for; it must not be taken for this one's.
                 switch (report.Tag)
                 {
                     case ReportTag.Forked:

@@ -40,6 +40,7 @@ internal sealed class ProcessCapture(CaptureContext context, StoppedProcess proc
         _image.Credentials = CredentialsOf(status);
         _image.Layout = LayoutOf(stat);
         _image.Personality = ulong.Parse(ReadText("personality"), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+        _image.CoredumpFilter = uint.Parse(ReadText("coredump_filter"), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
         _image.OomScoreAdj = int.Parse(ReadText("oom_score_adj"), CultureInfo.InvariantCulture);
         foreach (var resource in Enum.GetValues<ResourceKind>())
         {

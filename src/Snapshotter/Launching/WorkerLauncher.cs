@@ -69,6 +69,7 @@ public sealed class WorkerLauncher(SandboxFactory factory)
         catch
         {
             ends.ForEach(handle => handle.Dispose());
+            sandbox.ReapStrays();
             sandbox.Dispose();
             throw;
         }

@@ -1,0 +1,103 @@
+using System.Globalization;
+using System.Text;
+using Snapshots.Images;
+using Snapshots.Linux;
+using Snapshots.Linux.Syscalls;
+using Snapshots.RestorePool;
+using Snapshots.RestorePool.Clones;
+using Snapshots.Snapshotter;
+using Snapshots.Snapshotter.Readiness;
+
+namespace Snapshots.Engine.Tests;
+
+/// <summary>A store, a creator and an engine of a test's own, and a count of what the test process holds.</summary>
+internal sealed class EngineFixture : IDisposable
+{
+    /// <summary>The collection of all tests here: they count the children and descriptors of the whole test process, so they run one after the other.</summary>
+    public const string Alone = "one after the other";
+
+    /// <summary>Two threads, a pipe, an eventfd, an epoll instance and a file: something for every stage of a clone program.</summary>
+    public const string Worker = """
+        import os, select, sys, threading
+        os.closerange(4, 1024)
+        keep = [os.pipe(), os.eventfd(3), open("/etc/passwd"), select.epoll()]
+        keep[3].register(keep[0][0], select.EPOLLIN)
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+        state = 0
+        os.write(3, b"ready\n")
+        while True:
+            line = os.read(3, 65536)
+            if not line:
+                os._exit(0)
+            state += 1
+            os.write(3, b"%d %d\n" % (os.getpid(), state))
+        """;
+
+    private readonly string _directory = Directory.CreateTempSubdirectory("snapshots-engine-").FullName;
+
+    public EngineFixture()
+    {
+        Store = ImageStore.Open(Path.Combine(_directory, "store"), new StoreFiles(DirectoryFlush.Sync, FileLock.Acquire));
+        Creator = new SnapshotCreator(Store);
+        Engine = RestoreEngine.Start(new RestoreOptions { SandboxPoolSize = 2 });
+    }
+
+    public ImageStore Store { get; }
+
+    public SnapshotCreator Creator { get; }
+
+    public RestoreEngine Engine { get; }
+
+    public SnapshotImage Create(CancellationToken cancellation)
+    {
+        Creator.Create(
+            new CreateRequest
+            {
+                Name = "worker",
+                Command = ["/usr/bin/env", "python3", "-c", Worker],
+                Ready = new ChannelReadiness(),
+                Environment = [$"PATH={Environment.GetEnvironmentVariable("PATH")}"],
+                WorkingDirectory = "/",
+            },
+            progress: null,
+            cancellation);
+        return Store.OpenImage("worker");
+    }
+
+    public Clone Launch(SnapshotImage image) => Engine.Launch(image, new CloneRequest { Id = "clone" });
+
+    /// <summary>The next line of a clone's channel.</summary>
+    public static string Answer(Clone clone)
+    {
+        var answer = new byte[4096];
+        SocketMessage.SetReceiveTimeout(clone.Channel!, TimeSpan.FromSeconds(30));
+        var errno = SocketMessage.Receive(clone.Channel!, answer, out var length);
+        return errno == Errno.None && length > 0 ? Encoding.UTF8.GetString(answer, 0, length).Trim() : throw new InvalidOperationException($"no answer: {errno}, {length} bytes");
+    }
+
+    public static void Ask(Clone clone)
+    {
+        var errno = SocketMessage.Send(clone.Channel!, "{}\n"u8);
+        if (errno != Errno.None)
+            throw new LinuxException("sendmsg", errno, "channel");
+    }
+
+    /// <summary>Our children, zombies included, and our descriptors, when the pool is full: what a failed launch must not change.</summary>
+    public (int Children, int Descriptors) Held(CancellationToken cancellation)
+    {
+        Engine.Sandboxes.WaitUntilFull(cancellation);
+        return (Children().Count, Directory.EnumerateFileSystemEntries("/proc/self/fd").Count());
+    }
+
+    public static List<int> Children() =>
+        [.. Directory.EnumerateDirectories("/proc/self/task")
+            .SelectMany(task => File.ReadAllText(Path.Combine(task, "children")).Split(' ', StringSplitOptions.RemoveEmptyEntries))
+            .Select(pid => int.Parse(pid, CultureInfo.InvariantCulture))];
+
+    public void Dispose()
+    {
+        Engine.Dispose();
+        Creator.Dispose();
+        Directory.Delete(_directory, recursive: true);
+    }
+}
