@@ -82,11 +82,20 @@ internal sealed class EngineFixture : IDisposable
             throw new LinuxException("sendmsg", errno, "channel");
     }
 
-    /// <summary>Our children, zombies included, and our descriptors, when the pool is full: what a failed launch must not change.</summary>
-    public (int Children, int Descriptors) Held(CancellationToken cancellation)
+    /// <summary>
+    /// Our children, zombies included, and our descriptors by what they refer to, when the pool is full: what a failed launch must not change.
+    /// Inode numbers are left out: a sandbox that was used up is replaced by another. So are assemblies, which the runtime opens when it first needs them.
+    /// </summary>
+    public string Held(CancellationToken cancellation)
     {
         Engine.Sandboxes.WaitUntilFull(cancellation);
-        return (Children().Count, Directory.EnumerateFileSystemEntries("/proc/self/fd").Count());
+        var descriptors = Directory.EnumerateFileSystemEntries("/proc/self/fd")
+            .Select(path => File.ResolveLinkTarget(path, returnFinalTarget: false)?.Name ?? string.Empty)
+            .Where(target => Path.GetExtension(target) is not (".dll" or ".pdb"))
+            .GroupBy(target => target.Split(':')[0], StringComparer.Ordinal)
+            .OrderBy(group => group.Key, StringComparer.Ordinal)
+            .Select(group => $"{group.Count()} {group.Key}");
+        return $"{Children().Count} children; {string.Join(", ", descriptors)}";
     }
 
     public static List<int> Children() =>
