@@ -8,8 +8,9 @@ namespace Snapshots.Bench;
 /// <summary>
 /// Measures one snapshot on this host.
 /// 1. Build the template; run a few clones unmeasured, so that code is compiled and files are cached.
-/// 2. Again and again: posix_spawn of /bin/true, a bare fork of the template, one clone from a ready sandbox. The floors are taken between
-///    the clones, so that whatever else the host does meets all of them alike. Cold starts are spread over the same time.
+/// 2. Again and again: posix_spawn of /bin/true, a bare fork of the template, one parked clone, one clone forked on demand into a ready
+///    sandbox. The floors are taken between the clones, so that whatever else the host does meets all of them alike, and everything waits until
+///    the pools are full, so that nothing is measured beside their filling. Cold starts are spread over the same time.
 /// 3. Memory of clones that are alive at once.
 /// 4. The sustained rate.
 /// </summary>
@@ -20,6 +21,7 @@ public sealed class BenchRun(RestoreEngine engine, SnapshotImage image, BenchOpt
     private readonly LatencyRecorder _fork = new();
     private readonly LatencyRecorder _cold = new();
     private readonly PhaseRecorders _clones = new();
+    private readonly PhaseRecorders _forked = new();
 
     /// <exception cref="BenchException">A clone or a cold start did not answer.</exception>
     public BenchReport Run(CancellationToken cancellation)
@@ -51,10 +53,12 @@ public sealed class BenchRun(RestoreEngine engine, SnapshotImage image, BenchOpt
                 tell($"clone {i} of {options.Count}, cold start {_cold.Count + 1} of {options.ColdCount}");
                 _cold.Add(coldStart.Measure(cancellation));
             }
+            engine.WaitUntilReady(image, cancellation);
             _spawn.Add(Time(() => PlainSpawn.RunAndWait("/bin/true")));
             _fork.Add(template.MeasureBareForkMicroseconds(sandbox));
-            engine.Sandboxes.WaitUntilFull(cancellation);
             _clones.Add(driver.Run(options.PayloadJson));
+            engine.WaitUntilReady(image, cancellation);
+            _forked.Add(driver.Run(options.PayloadJson, forkOnDemand: true));
         }
     }
 
@@ -69,24 +73,31 @@ public sealed class BenchRun(RestoreEngine engine, SnapshotImage image, BenchOpt
     private BenchReport Report(IdleMemory memory, double rate, double templateMicroseconds)
     {
         var spawn = _spawn.Required();
-        var running = _clones.Running.Required();
-        var answered = _clones.FirstAnswer.Summarise();
+        var clones = Latencies(_clones, spawn);
         var cold = _cold.Summarise();
         return new BenchReport(
             image.Name ?? image.Digest.ToString(),
             image.Digest.ToString(),
             new BenchFloors(spawn, _fork.Required()),
             cold,
-            running,
-            answered,
-            _clones.Summarise(),
-            Math.Round(running.Median / spawn.Median, 3),
-            cold is not null && answered is not null ? Math.Round(cold.Median / answered.Median, 1) : null,
+            clones.CloneRunning,
+            clones.CloneFirstAnswer,
+            clones.Phases,
+            clones.RatioRunningToPosixSpawn,
+            _clones.ParkedShare,
+            Latencies(_forked, spawn),
+            cold is not null && clones.CloneFirstAnswer is { } answered ? Math.Round(cold.Median / answered.Median, 1) : null,
             rate,
             memory.PrivateKib,
             memory.PssKib,
             memory.Clones,
             options.LauncherThreads,
             Math.Round(templateMicroseconds, 1));
+    }
+
+    private static BenchClones Latencies(PhaseRecorders clones, LatencySummary spawn)
+    {
+        var running = clones.Running.Required();
+        return new BenchClones(running, clones.FirstAnswer.Summarise(), clones.Summarise(), Math.Round(running.Median / spawn.Median, 3));
     }
 }

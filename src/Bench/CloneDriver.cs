@@ -18,9 +18,10 @@ public sealed class CloneDriver(RestoreEngine engine, SnapshotImage image, IAnsw
     private static long _lastId;
     private volatile bool _servesOn;
 
-    public CloneSample Run(string? payloadJson)
+    /// <param name="forkOnDemand">Leave parked clones alone.</param>
+    public CloneSample Run(string? payloadJson, bool forkOnDemand = false)
     {
-        using var clone = engine.Launch(image, new CloneRequest { Id = NextId(), PayloadJson = payloadJson });
+        using var clone = engine.Launch(image, new CloneRequest { Id = NextId(), PayloadJson = payloadJson, ForkOnDemand = forkOnDemand });
         if (probe is null)
             return new CloneSample(clone.Timings, null, null);
         try

@@ -31,7 +31,7 @@ public sealed class DemoRun(RestoreEngine engine, SnapshotImage image, int count
         for (var i = 0; i < count; i++)
         {
             cancellation.ThrowIfCancellationRequested();
-            engine.Sandboxes.WaitUntilFull(cancellation);
+            engine.WaitUntilReady(image, cancellation);
             var sample = driver.Run(Payload(Key(i)));
             CheckAnswer(Key(i), sample.Answer!);
             phases.Add(sample);

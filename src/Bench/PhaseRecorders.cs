@@ -12,6 +12,8 @@ internal sealed class PhaseRecorders
     private readonly LatencyRecorder _threads = new();
     private readonly LatencyRecorder _finish = new();
 
+    private int _parked;
+
     public LatencyRecorder Running { get; } = new();
 
     public LatencyRecorder FirstAnswer { get; } = new();
@@ -23,8 +25,11 @@ internal sealed class PhaseRecorders
             FirstAnswer.Add(answered);
     }
 
+    /// <summary>Which share of the clones was parked, from 0 to 1.</summary>
+    public double ParkedShare => Running.Count == 0 ? 0 : Math.Round((double)_parked / Running.Count, 3);
+
     public BenchPhases Summarise() => new(
-        _order.Required(), _fork.Required(), _sandbox.Required(), _descriptors.Required(), _threads.Required(), _finish.Required());
+        _order.Required(), _fork.Required(), _sandbox.Required(), _threads.Required(), _descriptors.Required(), _finish.Required());
 
     private void Add(CloneTimings timings)
     {
@@ -35,5 +40,6 @@ internal sealed class PhaseRecorders
         _threads.Add(timings.Threads);
         _finish.Add(timings.Finish);
         Running.Add(timings.Running);
+        _parked += timings.WasParked ? 1 : 0;
     }
 }

@@ -8,29 +8,35 @@ using Snapshots.Sandboxes;
 namespace Snapshots.RestorePool;
 
 /// <summary>
-/// Launches clones of snapshots. The main path: <see cref="Launch"/> takes a ready sandbox, makes the clone's pipes and channel, writes its
-/// payload, and orders a fork from the snapshot's <see cref="Template"/>.
+/// Launches clones of snapshots. The main path: <see cref="Launch"/> makes the clone's pipes and channel, writes its payload, and starts a
+/// parked clone; when none is parked it orders a fork from the snapshot's <see cref="Template"/> into a ready sandbox.
 /// </summary>
-/// <remarks>Thread-safe. One engine per process is enough. <see cref="Dispose"/> ends templates and idle sandboxes; clones belong to their owners.</remarks>
+/// <remarks>Thread-safe. One engine per process is enough. <see cref="Dispose"/> ends templates, parked clones and idle sandboxes; clones belong to their owners.</remarks>
 public sealed class RestoreEngine : IDisposable
 {
     private readonly ConcurrentDictionary<string, Lazy<Template>> _templates = new(StringComparer.Ordinal);
     private readonly SandboxPool _sandboxes;
+    private readonly ParkingPool _parking;
     private long _generation;
 
-    private RestoreEngine(SandboxPool sandboxes) => _sandboxes = sandboxes;
+    private RestoreEngine(SandboxPool sandboxes, int parkedClones)
+    {
+        _sandboxes = sandboxes;
+        _parking = new ParkingPool(sandboxes, parkedClones);
+    }
 
     /// <summary>Ready-made namespaces.</summary>
     public SandboxPool Sandboxes => _sandboxes;
 
-    public static RestoreEngine Start(RestoreOptions options) => new(new SandboxPool(SandboxFactory.Start(), options.SandboxPoolSize));
+    public static RestoreEngine Start(RestoreOptions options) =>
+        new(new SandboxPool(SandboxFactory.Start(), options.SandboxPoolSize), options.ParkedClones);
 
     /// <summary>The template of <paramref name="image"/>, built by the first who asks; a template that died is built anew.</summary>
     /// <exception cref="RestoreUnsupportedException">This host cannot run the snapshot.</exception>
     public Template Prepare(SnapshotImage image)
     {
         var key = image.Digest.ToString();
-        var lazy = _templates.GetOrAdd(key, _ => new Lazy<Template>(() => Template.Build(image)));
+        var lazy = _templates.GetOrAdd(key, _ => new Lazy<Template>(() => Build(image)));
         try
         {
             return lazy.Value;
@@ -52,43 +58,63 @@ public sealed class RestoreEngine : IDisposable
         var generation = Interlocked.Increment(ref _generation);
         var line = request.WithholdRequest ? [] : ChannelMessage.Encode(request, generation);
         var template = Prepare(image);
-        var sandbox = _sandboxes.Take();
+        using var ends = CloneEnds.Create(template.Externals, request.Id);
+        if (!request.WithholdRequest)
+            ends.WriteToChannel(line);
         try
         {
-            using var ends = CloneEnds.Create(template.Externals, request.Id);
-            if (!request.WithholdRequest)
-                ends.WriteToChannel(line);
-            var started = Fork(image, template, sandbox, ends);
-            return new Clone(request, generation, started, requested, sandbox, ends);
+            if (!request.ForkOnDemand && _parking.TryTake(template) is { } parked)
+            {
+                using (parked)
+                    return parked.Start(request, generation, requested, ends);
+            }
+            using var born = Fork(image, template, ends);
+            return born.AwaitStart(request, generation, requested, ends);
         }
-        catch
+        finally
         {
-            // A template that died between its fork and its report leaves a child of ours that nobody knows.
-            sandbox.ReapStrays();
-            sandbox.Dispose();
-            throw;
+            _parking.Refill(template);
         }
     }
 
-    /// <summary>Ends the template of a snapshot; live clones keep what they share with it.</summary>
+    /// <summary>Waits until sandboxes and clones of <paramref name="image"/> stand ready: for benchmarks, which measure that state.</summary>
+    /// <exception cref="Exception">One of them cannot be made; says why.</exception>
+    public void WaitUntilReady(SnapshotImage image, CancellationToken cancellation)
+    {
+        _parking.WaitUntilFull(Prepare(image), cancellation);
+        _sandboxes.WaitUntilFull(cancellation);
+    }
+
+    /// <summary>Ends the template of a snapshot and its parked clones; live clones keep what they share with it.</summary>
     public void Drop(string digest)
     {
-        if (_templates.TryRemove(digest, out var lazy) && lazy.IsValueCreated)
-            lazy.Value.Dispose();
+        if (!_templates.TryRemove(digest, out var lazy) || !lazy.IsValueCreated)
+            return;
+        _parking.Close(lazy.Value);
+        lazy.Value.Dispose();
     }
 
     public void Dispose()
     {
+        // Parked clones first: the pool's thread forks from the templates.
+        _parking.Dispose();
         foreach (var digest in _templates.Keys)
             Drop(digest);
         _sandboxes.Dispose();
     }
 
-    private StartedClone Fork(SnapshotImage image, Template template, Sandbox sandbox, CloneEnds ends)
+    private Template Build(SnapshotImage image)
+    {
+        var template = Template.Build(image);
+        _parking.Open(template);
+        return template;
+    }
+
+    private ParkedClone Fork(SnapshotImage image, Template template, CloneEnds ends)
     {
         try
         {
-            return template.Fork(sandbox, [.. ends.Theirs]);
+            return ParkedClone.Fork(template, _sandboxes.Take(), ends);
         }
         catch (Snapshots.Programs.HuskDiedException)
         {

@@ -13,7 +13,7 @@ namespace Snapshots.Snapshotter;
 /// Takes a running process apart into an image.
 /// <code>
 /// 1. Refuse what cannot be a target at all: no such process, ourselves, a kernel thread, a zombie. Make buffers ready.
-/// 2. Stop every thread (ptrace, on a thread of its own).
+/// 2. Stop every thread (ptrace, on a thread of its own), outside the stub if it is a clone that has just started.
 /// 3. Look for what stands against a snapshot of the whole: children, filters, foreign namespaces.
 /// 4. Threads: registers, masks, pending signals, rseq; then the process: layout, limits, credentials, directories.
 /// 5. Ask inside the target, by system calls run in its threads, what only they can tell: alternate stacks, handlers, timers, brk.
@@ -77,7 +77,7 @@ public static class Freeze
 
     private static FreezeResult RunStopped(FreezeTarget target, CaptureContext context, ImageWriter writer, string name)
     {
-        using var process = StoppedProcess.Stop(target.Pid);
+        using var process = StubExit.Stop(target.Pid);
         using var memory = new TargetMemory(target.Pid);
         using var pagemap = PagemapScan.Open(target.Pid);
         new Preconditions(context, process).Check();

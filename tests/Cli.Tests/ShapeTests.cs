@@ -28,14 +28,16 @@ public sealed class ShapeTests
     public void Bench_prints_the_names_that_are_promised()
     {
         var latency = new LatencySummary(1, 2, 3, 4, 5);
-        var report = new BenchReport("web", "sha256:0", new BenchFloors(latency, latency), latency, latency, latency, new BenchPhases(latency, latency, latency, latency, latency, latency), 0.5, 50, 300, 1200, 900, 20, 2, 1000);
+        var phases = new BenchPhases(latency, latency, latency, latency, latency, latency);
+        var onDemand = new BenchClones(latency, latency, phases, 0.8);
+        var report = new BenchReport("web", "sha256:0", new BenchFloors(latency, latency), latency, latency, latency, phases, 0.5, 1, onDemand, 50, 300, 1200, 900, 20, 2, 1000);
         var root = JsonSerializer.SerializeToElement(report, CliJsonContext.Default.BenchReport);
-        foreach (var path in new[] { "floors.posix_spawn_true", "floors.fork_same_size", "cold_start_first_answer", "clone_running", "clone_first_answer", "phases.order", "phases.fork", "phases.sandbox", "phases.descriptors", "phases.threads", "phases.finish" })
+        foreach (var path in new[] { "floors.posix_spawn_true", "floors.fork_same_size", "cold_start_first_answer", "clone_running", "clone_first_answer", "phases.order", "phases.fork", "phases.sandbox", "phases.descriptors", "phases.threads", "phases.finish", "on_demand.clone_running", "on_demand.clone_first_answer", "on_demand.phases.fork" })
         {
             var at = path.Split('.').Aggregate(root, (element, name) => element.GetProperty(name));
             Assert.Equal(["median", "p90", "p99", "p999", "count"], at.EnumerateObject().Select(property => property.Name));
         }
-        foreach (var number in new[] { "ratio_running_to_posix_spawn", "clones_per_second", "private_kib_per_clone", "pss_kib_per_clone" })
+        foreach (var number in new[] { "ratio_running_to_posix_spawn", "parked_share", "clones_per_second", "private_kib_per_clone", "pss_kib_per_clone" })
             Assert.Equal(JsonValueKind.Number, root.GetProperty(number).ValueKind);
     }
 

@@ -35,11 +35,12 @@ internal sealed class EngineFixture : IDisposable
 
     private readonly string _directory = Directory.CreateTempSubdirectory("snapshots-engine-").FullName;
 
-    public EngineFixture()
+    /// <param name="parkedClones">None unless a test asks: faults are injected into what forks on demand.</param>
+    public EngineFixture(int parkedClones = 0)
     {
         Store = ImageStore.Open(Path.Combine(_directory, "store"), new StoreFiles(DirectoryFlush.Sync, FileLock.Acquire));
         Creator = new SnapshotCreator(Store);
-        Engine = RestoreEngine.Start(new RestoreOptions { SandboxPoolSize = 2 });
+        Engine = RestoreEngine.Start(new RestoreOptions { SandboxPoolSize = 2, ParkedClones = parkedClones });
     }
 
     public ImageStore Store { get; }

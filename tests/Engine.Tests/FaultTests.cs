@@ -11,7 +11,6 @@ namespace Snapshots.Engine.Tests;
 public sealed class FaultTests : IDisposable
 {
     private const int SIGKILL = 9;
-    private const int EntryBytes = 96;
     private readonly EngineFixture _fixture = new();
 
     public void Dispose() => _fixture.Dispose();
@@ -34,7 +33,8 @@ public sealed class FaultTests : IDisposable
         for (var index = start; index < program.Entries.Count; index++)
         {
             var entry = program.Entries[index];
-            if (!entry.IsSyscall || entry.Expectation == Expectation.Anything)
+            // What ends a clone whose engine is gone does not run here.
+            if (!entry.IsSyscall || entry.Expectation == Expectation.Anything || entry.Subject == "end of orders")
                 continue;
             tried++;
             Break(template, index, () => ExpectFailure(image, entry, afterReport: index > reported && index <= reported + 3));
@@ -93,10 +93,11 @@ public sealed class FaultTests : IDisposable
         var template = _fixture.Engine.Prepare(image);
         var program = template.Programs.Clone;
         var report = Enumerable.Range(0, program.Entries.Count).First(index => program.Entries[index].Subject == "report Forked");
-        ProcessVm.Write(template.Pid, program.Layout.Entries.Start + ((ulong)report * EntryBytes), [0xff, 0xff, 0, 0]);
-
-        var launch = Task.Run(() => _fixture.Launch(image), Cancellation);
-        await Assert.ThrowsAsync<HuskDiedException>(() => launch.WaitAsync(TimeSpan.FromSeconds(20), Cancellation));
+        using (new EntryFault(program, template.Pid, report))
+        {
+            var launch = Task.Run(() => _fixture.Launch(image), Cancellation);
+            await Assert.ThrowsAsync<HuskDiedException>(() => launch.WaitAsync(TimeSpan.FromSeconds(20), Cancellation));
+        }
 
         _fixture.Launch(image).Dispose();
         Assert.Equal(before, _fixture.Held(Cancellation));
@@ -137,16 +138,7 @@ public sealed class FaultTests : IDisposable
 
     private static void Break(Template template, int index, Action whileBroken)
     {
-        var address = template.Programs.Clone.Layout.Entries.Start + ((ulong)index * EntryBytes);
-        var original = template.Programs.Clone.EncodedEntries.AsSpan(index * EntryBytes, sizeof(uint)).ToArray();
-        ProcessVm.Write(template.Pid, address, [0xff, 0xff, 0, 0]);
-        try
-        {
-            whileBroken();
-        }
-        finally
-        {
-            ProcessVm.Write(template.Pid, address, original);
-        }
+        using var fault = new EntryFault(template.Programs.Clone, template.Pid, index);
+        whileBroken();
     }
 }

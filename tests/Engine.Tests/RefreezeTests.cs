@@ -38,6 +38,27 @@ public sealed class RefreezeTests : IDisposable
         }
     }
 
+    /// <summary>The first moments are the ones in which some threads still run our code.</summary>
+    [Fact]
+    public void A_clone_can_be_snapshotted_at_once_after_its_start()
+    {
+        using var image = _fixture.Create(TestContext.Current.CancellationToken);
+        for (var round = 0; round < 20; round++)
+        {
+            using var parent = _fixture.Launch(image);
+            _fixture.Creator.Create(
+                new CreateRequest { Name = "early", Pid = parent.HostPid, KeepRunning = true },
+                progress: null,
+                TestContext.Current.CancellationToken);
+            using var child = _fixture.Store.OpenImage("early");
+            Assert.DoesNotContain(child.Manifest.Processes[0].Mappings, mapping => StartsInsideEngine(image, mapping.Start));
+            using var clone = _fixture.Launch(child);
+            // The parent may have answered before it was stopped; its clone then counts on.
+            Assert.Matches($"^{EngineFixture.Answer(parent).Split(' ')[0]} [12]$", EngineFixture.Answer(clone));
+            _fixture.Engine.Drop(child.Digest.ToString());
+        }
+    }
+
     private bool StartsInsideEngine(Images.SnapshotImage image, ulong address)
     {
         var plan = _fixture.Engine.Prepare(image).Programs.Plan;

@@ -25,7 +25,7 @@ internal static class BenchCommand
 
     public static Command Create()
     {
-        var command = new Command("bench", "Measure clones of a snapshot against cold start, posix_spawn and fork, in one run") { Name, Count, ColdCount, LiveCount, Payload, RequestPath };
+        var command = new Command("bench", "Measure clones of a snapshot against cold start, posix_spawn and fork, in one run") { Name, Count, ColdCount, LiveCount, Payload, RequestPath, ParkingOption.Create() };
         command.Validators.Add(result =>
         {
             result.RequireAtLeast(Count, 1);
@@ -49,7 +49,7 @@ internal static class BenchCommand
             RequestPath = invocation.Parsed.GetValue(RequestPath),
         };
         using var image = HostStore.Open(invocation.StoreDirectory).OpenImage(invocation.Parsed.GetRequiredValue(Name));
-        using var engine = RestoreEngine.Start(new RestoreOptions());
+        using var engine = RestoreEngine.Start(ParkingOption.Read(invocation.Parsed));
         using var coldStart = options.ColdCount > 0 ? ColdStart.For(image.Manifest, options) : null;
         var report = new BenchRun(engine, image, options, invocation.Remark, coldStart).Run(cancellation);
         if (invocation.Json)
@@ -65,16 +65,22 @@ internal static class BenchCommand
         Add(table, "posix_spawn(\"/bin/true\") and wait", report.Floors.PosixSpawnTrue);
         Add(table, "fork of the same size", report.Floors.ForkSameSize);
         Add(table, "cold start until first answer", report.ColdStartFirstAnswer);
-        Add(table, "clone until running", report.CloneRunning);
+        Add(table, "clone until running, parked", report.CloneRunning);
         Add(table, "  order", report.Phases.Order);
-        Add(table, "  fork", report.Phases.Fork);
-        Add(table, "  sandbox", report.Phases.Sandbox);
         Add(table, "  descriptors", report.Phases.Descriptors);
-        Add(table, "  threads", report.Phases.Threads);
         Add(table, "  finish", report.Phases.Finish);
-        Add(table, "clone until first answer", report.CloneFirstAnswer);
+        Add(table, "clone until first answer, parked", report.CloneFirstAnswer);
+        var demand = report.OnDemand;
+        Add(table, "clone until running, forked on demand", demand.CloneRunning);
+        Add(table, "  order", demand.Phases.Order);
+        Add(table, "  fork", demand.Phases.Fork);
+        Add(table, "  sandbox", demand.Phases.Sandbox);
+        Add(table, "  threads", demand.Phases.Threads);
+        Add(table, "  descriptors", demand.Phases.Descriptors);
+        Add(table, "  finish", demand.Phases.Finish);
+        Add(table, "clone until first answer, forked on demand", demand.CloneFirstAnswer);
         output.Write(table);
-        Console.Out.WriteLine($"clone until running by posix_spawn   {report.RatioRunningToPosixSpawn:0.00}");
+        Console.Out.WriteLine($"clone until running by posix_spawn   {report.RatioRunningToPosixSpawn:0.00} parked ({report.ParkedShare:P0} of them were), {demand.RatioRunningToPosixSpawn:0.00} forked on demand");
         if (report.RatioColdStartToFirstAnswer is { } ratio)
             Console.Out.WriteLine($"cold start by first answer           {ratio:0.0}");
         Console.Out.WriteLine($"clones per second                    {report.ClonesPerSecond:0.0} (start, answer, end; {report.LauncherThreads} threads)");

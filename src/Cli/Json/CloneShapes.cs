@@ -17,14 +17,16 @@ public sealed record CloneRow(
     string? Stderr = null);
 
 /// <summary>Microseconds from the order to launch; phases follow each other, running is their end.</summary>
+/// <param name="Parked">Born before the order: fork, sandbox and threads took none of its time.</param>
 public sealed record TimingsRow(
     double Order,
     double Fork,
     double Sandbox,
-    double Descriptors,
     double Threads,
+    double Descriptors,
     double Finish,
     double Running,
+    bool Parked,
     double? FirstAnswer = null,
     double? Exit = null);
 

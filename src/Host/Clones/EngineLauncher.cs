@@ -23,8 +23,8 @@ public sealed class EngineLauncher : ICloneLauncher, IDisposable
     }
 
     /// <exception cref="AgentException">The store cannot be opened, or the engine cannot start here.</exception>
-    public static EngineLauncher Start(string storeDirectory) => Translated(() =>
-        new EngineLauncher(HostStore.Open(storeDirectory), RestoreEngine.Start(new RestoreOptions())));
+    public static EngineLauncher Start(string storeDirectory, RestoreOptions options) => Translated(() =>
+        new EngineLauncher(HostStore.Open(storeDirectory), RestoreEngine.Start(options)));
 
     public IPreparedSnapshot Prepare(string reference) => Translated<IPreparedSnapshot>(() =>
     {
@@ -108,6 +108,7 @@ public sealed class EngineLauncher : ICloneLauncher, IDisposable
             Threads = clone.Timings.Threads,
             Finish = clone.Timings.Finish,
             Running = clone.Timings.Running,
+            Parked = clone.Timings.WasParked,
         };
 
         public SafeFileHandle? Stdin => clone.Stdin;

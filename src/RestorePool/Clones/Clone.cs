@@ -18,13 +18,11 @@ public sealed class Clone : IDisposable
     private readonly CloneRequest _request;
     private int _disposed;
 
-    internal Clone(CloneRequest request, long generation, StartedClone started, long requestedNanoseconds, Sandbox sandbox, CloneEnds ends)
+    internal Clone(CloneRequest request, long generation, SpawnedProcess process, Sandbox sandbox, CloneEnds ends)
     {
         _request = request;
         Generation = generation;
-        RequestedNanoseconds = requestedNanoseconds;
-        Timings = CloneTimings.Between(requestedNanoseconds, started.Times);
-        _process = started.Process;
+        _process = process;
         _sandbox = sandbox;
         Stdin = ends.Take(ExternalRole.Stdin);
         Stdout = ends.Take(ExternalRole.Stdout);
@@ -44,9 +42,9 @@ public sealed class Clone : IDisposable
     public SafeFileHandle PidFd => _process.PidFd;
 
     /// <summary>When the clone was asked for, in nanoseconds of CLOCK_MONOTONIC.</summary>
-    public long RequestedNanoseconds { get; }
+    public required long RequestedNanoseconds { get; init; }
 
-    public CloneTimings Timings { get; }
+    public required CloneTimings Timings { get; init; }
 
     /// <summary>Write end of its standard input; null when the snapshot's was not ours to replace.</summary>
     public SafeFileHandle? Stdin { get; }

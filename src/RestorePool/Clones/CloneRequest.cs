@@ -16,4 +16,7 @@ public sealed record CloneRequest
 
     /// <summary>Leave the channel silent: a clone that waits for its request stays idle until <see cref="Clone.SendRequest"/>.</summary>
     public bool WithholdRequest { get; init; }
+
+    /// <summary>Leave parked clones alone and fork a new one: what a request meets that finds none parked.</summary>
+    public bool ForkOnDemand { get; init; }
 }

@@ -10,13 +10,18 @@ namespace Snapshots.RestorePool.Programs;
 /// <summary>
 /// Compiles the program that the template runs for ever: take an order, fork a clone, take the next. What the clone does:
 /// <code>
+/// birth, which may lie any time before somebody wants the clone:
 /// 1. Enter the sandbox's mount, IPC, UTS and network namespaces; it was born in its PID namespace under its own pid.
-/// 2. Session, working directory, descriptors, memory objects.
+/// 2. Talk through its own control socket from here on. Session, working directory, host name.
 /// 3. Create every other thread under its own tid; each sets its own state, reports ready to the main thread, and waits.
-/// 4. Timers, pending signals, credentials; report Running; close the control socket; release the threads.
-/// 5. Every thread leaves by rt_sigreturn; the last one unmaps the program on its way.
+/// 4. Park: wait for the start order, which brings the ends of its stdio and channel.
+/// start:
+/// 5. Descriptors, memory objects, timers, pending signals, credentials.
+/// 6. Report Running; close the control socket; release the threads.
+/// 7. Every thread leaves by rt_sigreturn; the last one unmaps the program on its way.
 /// </code>
-/// No thread runs application code before all of them exist and are complete: a clone that fails on the way has done nothing yet.
+/// No thread runs application code before all of them exist and are complete: a clone that fails on the way has done nothing yet. Whatever
+/// depends on the time or on the caller comes after the park, so that nothing in a parked clone grows stale.
 /// </summary>
 internal sealed class CloneCompiler
 {
@@ -53,8 +58,9 @@ internal sealed class CloneCompiler
 
     public RestoreProgram Compile()
     {
-        var externals = ExternalPlan.For(_process).Count;
-        var orders = new OrderBuffer(_builder, Control, externals + 1);
+        // Before the template's own order: what a clone writes to lies together on the first page of data.
+        var starts = new OrderBuffer(_builder, Control, ExternalPlan.For(_process).Count);
+        var births = new OrderBuffer(_builder, Control, BirthOrder.DescriptorCount);
         var next = _builder.NewLabel("next order");
         var refused = _builder.NewLabel("refused");
         var clone = _builder.NewLabel("clone");
@@ -63,22 +69,24 @@ internal sealed class CloneCompiler
         _builder.Syscall(SyscallNumber.Munmap, "memory program", _plan.BuildOnly.Start, _plan.BuildOnly.LengthBytes);
 
         _builder.Mark(next);
-        orders.EmitReceive("next order", closeOnExec: false);
+        births.EmitReceive("next order", closeOnExec: false);
         _times.Emit(ClonePhase.Ordered);
-        _builder.JumpIfEqual(bareFork, Operand.Load64(Control.OrderId), TemplateOrder.BareFork);
-        _builder.Syscall(SyscallNumber.Setns, "PID namespace of the sandbox", externals, (ulong)Namespaces.Pid).OnErrorGoto(refused);
+        _builder.JumpIfEqual(bareFork, Operand.Load64(Control.OrderId), BirthOrder.BareFork);
+        _builder.Syscall(SyscallNumber.Setns, "PID namespace of the sandbox", BirthOrder.Sandbox, (ulong)Namespaces.Pid).OnErrorGoto(refused);
         EmitFork(MainArguments(), pid, refused, clone);
-        EmitEndOfOrder(pid, externals);
+        EmitEndOfOrder(pid);
         _builder.Jump(next);
 
         _builder.Mark(refused);
         ReportWriter.Emit(_builder, Control, ReportTag.Refused);
-        _builder.Syscall(SyscallNumber.CloseRange, "descriptors of the order", 0, Control.ControlDescriptor - 1, 0);
+        EmitCloseOrder();
         _builder.Jump(next);
 
         EmitBareFork(bareFork, next, refused, pid);
         _builder.Mark(clone);
-        EmitClone(externals);
+        EmitBirth();
+        starts.EmitReceive("start order", closeOnExec: false);
+        EmitStart();
         _threads.EmitPrograms();
         return _builder.Build();
     }
@@ -101,11 +109,14 @@ internal sealed class CloneCompiler
         _builder.JumpIfLastZero(child);
     }
 
-    private void EmitEndOfOrder(VirtualAddress pid, int externals)
+    private void EmitEndOfOrder(VirtualAddress pid)
     {
         ReportWriter.Emit(_builder, Control, ReportTag.Forked, Operand.Load64(pid));
-        _builder.Syscall(SyscallNumber.CloseRange, "descriptors of the order", 0, externals, 0);
+        EmitCloseOrder();
     }
+
+    private void EmitCloseOrder() =>
+        _builder.Syscall(SyscallNumber.CloseRange, "descriptors of the order", 0, Control.ControlDescriptor - 1, 0);
 
     /// <summary>A fork of the template that does nothing: the floor that benchmarks compare a clone with.</summary>
     private void EmitBareFork(Label bareFork, Label next, Label refused, VirtualAddress pid)
@@ -113,10 +124,9 @@ internal sealed class CloneCompiler
         var child = _builder.NewLabel("bare child");
         _builder.Mark(bareFork);
         // The namespace of the clone before is the one of our children until we choose another, and may be gone (clone3 then says ENOMEM).
-        _builder.Syscall(SyscallNumber.Setns, "PID namespace of a bare fork", 0, (ulong)Namespaces.Pid).OnErrorGoto(refused);
+        _builder.Syscall(SyscallNumber.Setns, "PID namespace of a bare fork", BirthOrder.Sandbox, (ulong)Namespaces.Pid).OnErrorGoto(refused);
         EmitFork(new CloneArguments { Flags = CLONE_PARENT }, pid, refused, child);
-        ReportWriter.Emit(_builder, Control, ReportTag.Forked, Operand.Load64(pid));
-        _builder.Syscall(SyscallNumber.Close, "descriptor of the order", 0);
+        EmitEndOfOrder(pid);
         _builder.Jump(next);
         _builder.Mark(child);
         _times.Emit(ClonePhase.Running);
@@ -124,15 +134,28 @@ internal sealed class CloneCompiler
         _builder.Syscall(SyscallNumber.ExitGroup, "end of a bare fork", 0);
     }
 
-    private void EmitClone(int externals)
+    private void EmitBirth()
     {
+        // Whatever fails from the first step on is told to the clone's own socket, while that is still where the order put it.
+        _builder.Store(Control.DescriptorWord, BirthOrder.ControlSocket);
         _times.Emit(ClonePhase.Forked);
-        _builder.Syscall(SyscallNumber.Setns, "namespaces of the sandbox", externals, (ulong)Namespaces.Enterable);
-        _builder.Syscall(SyscallNumber.CloseRange, "descriptors of the order", externals, Control.ControlDescriptor - 1, 0);
+        _builder.Syscall(SyscallNumber.Setns, "namespaces of the sandbox", BirthOrder.Sandbox, (ulong)Namespaces.Enterable);
+        // The template's socket goes by the same call.
+        _builder.Syscall(SyscallNumber.Dup2, "control socket of the clone", BirthOrder.ControlSocket, Control.ControlDescriptor);
+        _builder.Store(Control.DescriptorWord, Control.ControlDescriptor);
+        EmitCloseOrder();
         _times.Emit(ClonePhase.Entered);
         EmitSession();
         _builder.Syscall(SyscallNumber.Chdir, _process.WorkingDirectory, _builder.Text(_process.WorkingDirectory));
         EmitHostname();
+        _threads.EmitCreation();
+        _threads.EmitAwaitReady();
+        _times.Emit(ClonePhase.Threaded);
+    }
+
+    private void EmitStart()
+    {
+        _times.Emit(ClonePhase.Started);
         DescriptorCompiler.Compile(new DescriptorStage
         {
             Builder = _builder,
@@ -144,11 +167,8 @@ internal sealed class CloneCompiler
         });
         EmitMemoryOfTheClone();
         _times.Emit(ClonePhase.Described);
-        _threads.EmitCreation();
-        _times.Emit(ClonePhase.Threaded);
         new AttributeCompiler(_builder, _process).EmitPerClone();
         _threads.EmitMainState();
-        _threads.EmitAwaitReady();
         _times.Emit(ClonePhase.Running);
         EmitRunningReport();
         _builder.Syscall(SyscallNumber.Close, "control socket", Control.ControlDescriptor);
@@ -190,8 +210,17 @@ internal sealed class CloneCompiler
     }
 }
 
-/// <summary>Order ids with a meaning of their own; ordinary ids count up from one.</summary>
-internal static class TemplateOrder
+/// <summary>The order that a template takes: an id, and two descriptors at fixed numbers.</summary>
+internal static class BirthOrder
 {
+    /// <summary>The id of an order for a fork that does nothing; ordinary ids count up from one.</summary>
     public const ulong BareFork = ulong.MaxValue;
+
+    /// <summary>Where the pidfd of the sandbox's init arrives.</summary>
+    public const int Sandbox = 0;
+
+    /// <summary>Where the clone's end of its own control socket arrives.</summary>
+    public const int ControlSocket = 1;
+
+    public const int DescriptorCount = 2;
 }

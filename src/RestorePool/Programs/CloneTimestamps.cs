@@ -11,7 +11,7 @@ namespace Snapshots.RestorePool.Programs;
 /// </summary>
 internal sealed class CloneTimestamps
 {
-    public const int Count = 6;
+    public const int Count = 7;
 
     /// <summary>Bytes of a Running report: the control block with its descriptor word, and the times.</summary>
     public const int MessageBytes = ControlBlockBytes + (Count * TimespecBytes);
@@ -53,12 +53,15 @@ internal enum ClonePhase
     /// <summary>The clone is in its namespaces.</summary>
     Entered = 2,
 
-    /// <summary>All descriptors and memory objects are there.</summary>
-    Described = 3,
+    /// <summary>All threads exist; the clone may wait here, parked.</summary>
+    Threaded = 3,
 
-    /// <summary>All threads exist.</summary>
-    Threaded = 4,
+    /// <summary>It has its start order.</summary>
+    Started = 4,
+
+    /// <summary>All descriptors and memory objects are there.</summary>
+    Described = 5,
 
     /// <summary>The next step is application code.</summary>
-    Running = 5,
+    Running = 6,
 }

@@ -17,26 +17,29 @@ namespace Snapshots.RestorePool.Templates;
 /// 2. Compile the programs; lay them out in a gap of the snapshot's address space.
 /// 3. Start a husk with them; it unmaps itself and maps the snapshot's address space, then waits.
 /// 4. Write the page contents into it; let it go on to attributes and handlers.
-/// 5. From then on: an order with a sandbox and the clone's descriptors makes it fork, and report.
+/// 5. From then on: an order with a sandbox and a socket makes it fork a child, which talks through that socket by itself.
 /// </code>
-/// Thread-safe: orders are carried out one after the other. A clone that fails to start leaves the template as it was.
+/// Thread-safe: forks are made one after the other, their children go on side by side. A clone that fails to start leaves the template as it was.
 /// </remarks>
 public sealed class Template : IDisposable
 {
     private readonly Husk _husk;
     private readonly Lock _gate = new();
-    private readonly string _name;
+    private readonly byte[] _message = new byte[CloneTimestamps.MessageBytes];
     private ulong _orders;
 
     private Template(string name, Husk husk, CompiledPrograms programs, ProcessImage process, TimeSpan buildTime, long bytesLoaded)
     {
-        _name = name;
+        Name = name;
         _husk = husk;
         Programs = programs;
         Externals = ExternalPlan.For(process);
         BuildTime = buildTime;
         BytesLoaded = bytesLoaded;
     }
+
+    /// <summary>Of the snapshot, for messages.</summary>
+    public string Name { get; }
 
     /// <summary>In our PID namespace.</summary>
     public int Pid => _husk.Pid;
@@ -52,7 +55,7 @@ public sealed class Template : IDisposable
     /// <summary>The programs it was built and makes clones with.</summary>
     public CompiledPrograms Programs { get; }
 
-    /// <summary>The descriptors that come with every order, in this order.</summary>
+    /// <summary>The descriptors that come with every start order, in this order.</summary>
     public IReadOnlyList<ExternalSlot> Externals { get; }
 
     /// <exception cref="RestoreUnsupportedException">This host cannot run the snapshot.</exception>
@@ -82,19 +85,20 @@ public sealed class Template : IDisposable
         }
     }
 
-    /// <summary>Forks one clone into <paramref name="sandbox"/>; returns when its next step is application code.</summary>
-    /// <param name="descriptors">One for each of <see cref="Externals"/>.</param>
-    /// <exception cref="CloneStartException">The clone could not start; nothing of it is left but the sandbox, and the template is as it was.</exception>
-    internal StartedClone Fork(Sandbox sandbox, ReadOnlySpan<SafeFileHandle> descriptors)
+    /// <summary>
+    /// Forks a child into <paramref name="sandbox"/>, which goes on by itself: it builds its threads and waits for its start order on
+    /// <paramref name="controlSocket"/>, where it also reports.
+    /// </summary>
+    /// <exception cref="CloneStartException">The kernel refused the fork; the template is as it was.</exception>
+    /// <exception cref="HuskDiedException">The template is gone; a child may have been born all the same.</exception>
+    internal SpawnedProcess Fork(Sandbox sandbox, SafeFileHandle controlSocket)
     {
-        Span<byte> message = stackalloc byte[CloneTimestamps.MessageBytes];
         Span<byte> order = stackalloc byte[sizeof(ulong)];
-        SafeFileHandle[] attached = [.. descriptors, sandbox.PidFd];
         lock (_gate)
         {
             OrderBuffer.Encode(++_orders, order);
-            _husk.Send(order, attached);
-            return AwaitClone(_orders, message);
+            _husk.Send(order, sandbox.PidFd, controlSocket);
+            return Born(AwaitReport(_orders));
         }
     }
 
@@ -102,16 +106,25 @@ public sealed class Template : IDisposable
     /// <param name="sandbox">Lends its PID namespace; it may be the same every time.</param>
     public double MeasureBareForkMicroseconds(Sandbox sandbox)
     {
-        Span<byte> message = stackalloc byte[CloneTimestamps.MessageBytes];
         Span<byte> order = stackalloc byte[sizeof(ulong)];
-        OrderBuffer.Encode(TemplateOrder.BareFork, order);
+        OrderBuffer.Encode(BirthOrder.BareFork, order);
         lock (_gate)
         {
             _husk.Send(order, sandbox.PidFd);
-            var started = AwaitClone(TemplateOrder.BareFork, message);
-            _ = started.Process.WaitForExit();
-            started.Process.Dispose();
-            return (started.Times.RunningNanoseconds - started.Times.OrderedNanoseconds) / 1000.0;
+            // The template reports Forked and the child Running, over the same socket and in either order.
+            SpawnedProcess? child = null;
+            CloneTimes? times = null;
+            while (child is null || times is null)
+            {
+                var report = AwaitReport(BirthOrder.BareFork);
+                if (report.Tag == ReportTag.Running)
+                    times = CloneTimes.Decode(_message);
+                else
+                    child = Born(report);
+            }
+            _ = child.WaitForExit();
+            child.Dispose();
+            return (times.Value.RunningNanoseconds - times.Value.OrderedNanoseconds) / 1000.0;
         }
     }
 
@@ -121,58 +134,25 @@ public sealed class Template : IDisposable
             _husk.Dispose();
     }
 
-    /// <summary>
-    /// Collects the two reports of an order, which come in either order: Forked from the template, Running or Failed from the clone. A clone that
-    /// is killed in between reports nothing; its pidfd tells.
-    /// </summary>
-    private StartedClone AwaitClone(ulong order, Span<byte> message)
+    /// <summary>The next report about <paramref name="order"/>; those of an order that we gave up waiting for must not be taken for this one's.</summary>
+    private HuskReport AwaitReport(ulong order)
     {
-        SpawnedProcess? process = null;
-        CloneTimes? times = null;
-        HuskReport? failure = null;
-        try
+        while (true)
         {
-            while (process is null || (times is null && failure is null))
-            {
-                if (process is not null && DiedSilently(process))
-                    throw CloneStartException.Died(_name, process.WaitForExit());
-                _ = _husk.Receive(message);
-                var report = HuskReport.Decode(message);
-                if (report.OrderId != order)
-                    continue; // Of an order that we gave up waiting for; it must not be taken for this one's.
-                switch (report.Tag)
-                {
-                    case ReportTag.Forked:
-                        process = new SpawnedProcess((int)report.Result, Pidfd.Open((int)report.Result));
-                        break;
-                    case ReportTag.Running:
-                        times = CloneTimes.Decode(message);
-                        break;
-                    case ReportTag.Failed:
-                        failure = report;
-                        break;
-                    case ReportTag.Refused:
-                        throw CloneStartException.Failed(_name, Programs.Clone, report);
-                    default:
-                        throw new InvalidDataException($"template {Pid} sent an unexpected report {report.Tag}");
-                }
-            }
-            return failure is { } failed
-                ? throw CloneStartException.Failed(_name, Programs.Clone, failed)
-                : new StartedClone(process, times!.Value);
-        }
-        catch
-        {
-            process?.Dispose();
-            throw;
+            _ = _husk.Receive(_message);
+            var report = HuskReport.Decode(_message);
+            if (report.OrderId == order)
+                return report;
         }
     }
 
-    private bool DiedSilently(SpawnedProcess process)
+    private SpawnedProcess Born(HuskReport report) => report.Tag switch
     {
-        var (report, ended) = Poll.AnyReadable(_husk.Control, process.PidFd, TimeSpan.FromSeconds(60));
-        return ended && !report;
-    }
+        ReportTag.Forked => new SpawnedProcess((int)report.Result, Pidfd.Open((int)report.Result)),
+        ReportTag.Refused => throw CloneStartException.Failed(Name, Programs.Clone, report),
+        ReportTag.Failed => throw new HuskDiedException(Pid, new ProgramFailedException($"taking orders as the template of {Name}", Programs.Clone, report).Message),
+        _ => throw new InvalidDataException($"template {Pid} sent an unexpected report {report.Tag}"),
+    };
 
     private static void AwaitReady(Husk husk, CompiledPrograms programs, string name)
     {
