@@ -48,8 +48,7 @@ internal sealed class RestoredTable : IDisposable
         var control = new ControlBlock(builder, DescriptorCompiler.LowestControlDescriptor(process) + 8);
         SmallHusk.EmitPrologue(builder, control);
         BecomeChildIn(builder, sandboxInit);
-        MakeExternals(builder, process);
-        DescriptorCompiler.Compile(new DescriptorStage
+        var descriptors = new DescriptorCompiler(new DescriptorStage
         {
             Builder = builder,
             Manifest = captured.Manifest,
@@ -58,6 +57,9 @@ internal sealed class RestoredTable : IDisposable
             SharedContents = (id, extent) => ContentsOf(builder, captured, id, extent),
             PrivateContents = (_, _) => throw new InvalidOperationException("the image has no mappings"),
         });
+        descriptors.CompileAhead();
+        MakeExternals(builder, process);
+        descriptors.CompileRest();
         ReportWriter.Emit(builder, control, ReportTag.Ready);
         builder.Syscall(SyscallNumber.Read, "waiting to be ended", control.ControlDescriptor, builder.Word(), 8);
         var program = builder.Build();

@@ -13,12 +13,13 @@ namespace Snapshots.RestorePool.Programs;
 /// birth, which may lie any time before somebody wants the clone:
 /// 1. Enter the sandbox's mount, IPC, UTS and network namespaces; it was born in its PID namespace under its own pid.
 /// 2. Talk through its own control socket from here on. Session, working directory, host name.
-/// 3. Create every other thread under its own tid; each sets its own state, reports ready to the main thread, and waits.
-/// 4. Park: wait for the start order, which brings the ends of its stdio and channel.
+/// 3. Memory objects, and the descriptors that may grow old.
+/// 4. Create every other thread under its own tid; each sets its own state, reports ready to the main thread, and waits.
+/// 5. Park: wait for the start order, which brings the ends of its stdio and channel.
 /// start:
-/// 5. Descriptors, memory objects, timers, pending signals, credentials.
-/// 6. Report Running; close the control socket; release the threads.
-/// 7. Every thread leaves by rt_sigreturn; the last one unmaps the program on its way.
+/// 6. The other descriptors, timers, pending signals, credentials.
+/// 7. Report Running; close the control socket; release the threads.
+/// 8. Every thread leaves by rt_sigreturn; the last one unmaps the program on its way.
 /// </code>
 /// No thread runs application code before all of them exist and are complete: a clone that fails on the way has done nothing yet. Whatever
 /// depends on the time or on the caller comes after the park, so that nothing in a parked clone grows stale.
@@ -28,24 +29,30 @@ internal sealed class CloneCompiler
     private const ulong CLONE_PARENT = 0x8000;
     private const ulong CLONE_CHILD_CLEARTID = 0x20_0000;
 
-    private readonly Manifest _manifest;
     private readonly ProcessImage _process;
     private readonly RegionPlan _plan;
-    private readonly ContentsPlan _contents;
     private readonly ProgramBuilder _builder;
     private readonly CloneTimestamps _times;
     private readonly ThreadCompiler _threads;
+    private readonly DescriptorCompiler _descriptors;
 
     public CloneCompiler(Manifest manifest, ProcessImage process, RegionPlan plan, ContentsPlan contents, FramePlan frames)
     {
-        _manifest = manifest;
         _process = process;
         _plan = plan;
-        _contents = contents;
         _builder = new ProgramBuilder(plan.CloneLayout);
         Control = new ControlBlock(_builder, DescriptorCompiler.LowestControlDescriptor(process) + ControlDescriptorMargin);
         _times = new CloneTimestamps(_builder, Control);
         _threads = new ThreadCompiler(_builder, process, plan, frames);
+        _descriptors = new DescriptorCompiler(new DescriptorStage
+        {
+            Builder = _builder,
+            Manifest = manifest,
+            Process = process,
+            ControlDescriptor = Control.ControlDescriptor,
+            SharedContents = contents.OfSharedMemory,
+            PrivateContents = contents.OfMapping,
+        });
     }
 
     /// <summary>Room between the application's descriptors and ours for what is received and for short-lived ones.</summary>
@@ -148,6 +155,9 @@ internal sealed class CloneCompiler
         EmitSession();
         _builder.Syscall(SyscallNumber.Chdir, _process.WorkingDirectory, _builder.Text(_process.WorkingDirectory));
         EmitHostname();
+        _descriptors.CompileAhead();
+        EmitMemoryOfTheClone();
+        _times.Emit(ClonePhase.Prepared);
         _threads.EmitCreation();
         _threads.EmitAwaitReady();
         _times.Emit(ClonePhase.Threaded);
@@ -156,16 +166,7 @@ internal sealed class CloneCompiler
     private void EmitStart()
     {
         _times.Emit(ClonePhase.Started);
-        DescriptorCompiler.Compile(new DescriptorStage
-        {
-            Builder = _builder,
-            Manifest = _manifest,
-            Process = _process,
-            ControlDescriptor = Control.ControlDescriptor,
-            SharedContents = _contents.OfSharedMemory,
-            PrivateContents = _contents.OfMapping,
-        });
-        EmitMemoryOfTheClone();
+        _descriptors.CompileRest();
         _times.Emit(ClonePhase.Described);
         new AttributeCompiler(_builder, _process).EmitPerClone();
         _threads.EmitMainState();

@@ -11,7 +11,7 @@ namespace Snapshots.RestorePool.Programs;
 /// </summary>
 internal sealed class CloneTimestamps
 {
-    public const int Count = 7;
+    public const int Count = 8;
 
     /// <summary>Bytes of a Running report: the control block with its descriptor word, and the times.</summary>
     public const int MessageBytes = ControlBlockBytes + (Count * TimespecBytes);
@@ -53,15 +53,18 @@ internal enum ClonePhase
     /// <summary>The clone is in its namespaces.</summary>
     Entered = 2,
 
+    /// <summary>Its memory objects, and the descriptors that may grow old, are there.</summary>
+    Prepared = 3,
+
     /// <summary>All threads exist; the clone may wait here, parked.</summary>
-    Threaded = 3,
+    Threaded = 4,
 
     /// <summary>It has its start order.</summary>
-    Started = 4,
+    Started = 5,
 
-    /// <summary>All descriptors and memory objects are there.</summary>
-    Described = 5,
+    /// <summary>All descriptors are there.</summary>
+    Described = 6,
 
     /// <summary>The next step is application code.</summary>
-    Running = 6,
+    Running = 7,
 }

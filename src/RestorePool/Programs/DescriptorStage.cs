@@ -15,8 +15,8 @@ public sealed record DescriptorStage
     public required ProcessImage Process { get; init; }
 
     /// <summary>
-    /// Number of the engine's control socket, which the stage leaves alone. Every other number is free when the stage begins, except
-    /// <c>0..n-1</c>, which hold the externals of <see cref="ExternalPlan"/>, not close-on-exec and in blocking mode.
+    /// Number of the engine's control socket, which the stage leaves alone. Every other number is free when the stage begins; the externals of
+    /// <see cref="ExternalPlan"/> arrive in its middle, at <c>0..n-1</c>, not close-on-exec and in blocking mode.
     /// Must be at least <see cref="DescriptorCompiler.LowestControlDescriptor"/>.
     /// </summary>
     public required int ControlDescriptor { get; init; }

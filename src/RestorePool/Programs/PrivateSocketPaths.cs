@@ -35,7 +35,7 @@ internal sealed class PrivateSocketPaths(DescriptorScript script)
     /// <summary>Remembers a socket that is to be bound to <paramref name="path"/>, and to listen when it has a backlog.</summary>
     public void Add(uint file, ReadOnlySpan<byte> path, uint? backlog, string subject) => _bindings.Add(new Binding(file, path.ToArray(), backlog, subject));
 
-    /// <summary>Binds all remembered sockets, when every open file is in place; the few helpers stay for <see cref="DescriptorScript.CloseLeftovers"/>.</summary>
+    /// <summary>Binds the sockets remembered since the last call, when their open files are in place; the few helpers stay for <see cref="DescriptorScript.CloseLeftovers"/>.</summary>
     public void Compile()
     {
         if (_bindings.Count == 0)
@@ -50,6 +50,7 @@ internal sealed class PrivateSocketPaths(DescriptorScript script)
         var parents = new HashSet<string>(StringComparer.Ordinal);
         foreach (var binding in _bindings)
             Bind(binding, mount, root, workingDirectory, parents);
+        _bindings.Clear();
     }
 
     private int Helper(Entry entry) => script.Created(entry, script.NewTemporary(), closeOnExec: true);

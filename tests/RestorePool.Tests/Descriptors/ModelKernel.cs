@@ -11,7 +11,8 @@ namespace Snapshots.RestorePool.Tests.Descriptors;
 /// Interprets the entries of a descriptor program on a small model of the kernel's descriptor table, written apart from the compiler's own
 /// simulator: it knows what a call does to the table, what it returns, and refuses what the kernel would refuse.
 /// </summary>
-internal sealed class ModelKernel(RestoreProgram program)
+/// <param name="message">What the start order brings.</param>
+internal sealed class ModelKernel(RestoreProgram program, IReadOnlyList<ModelKernel.Description> message)
 {
     /// <summary>An open file description.</summary>
     internal sealed class Description(string kind)
@@ -33,6 +34,9 @@ internal sealed class ModelKernel(RestoreProgram program)
 
     public int Calls { get; private set; }
 
+    /// <summary>Those behind the arrival of the externals, for which somebody waits.</summary>
+    public int CallsAfterArrival { get; private set; }
+
     public void Run()
     {
         foreach (var entry in program.Entries)
@@ -40,6 +44,7 @@ internal sealed class ModelKernel(RestoreProgram program)
             Assert.True(entry.IsSyscall, $"unexpected {entry.OperationName}");
             var result = Execute(entry, [.. entry.Operands.Select(operand => operand.Value)]);
             Calls++;
+            CallsAfterArrival++;
             Assert.True(result >= 0, $"{entry.OperationName} on {entry.Subject} failed in the model: {result}");
             if (entry.Expectation == Expectation.Value)
                 Assert.Equal((long)entry.ExpectedValue, result);
@@ -56,6 +61,7 @@ internal sealed class ModelKernel(RestoreProgram program)
             case SyscallNumber.MemfdCreate: return Open(new Description($"memfd {Text(a[0])}") { StatusFlags = 2 }, (a[1] & 1) != 0 ? CloseOnExec : 0);
             case SyscallNumber.Pipe2: return OpenPair(new Description("pipe read"), new Description("pipe write"), (uint)a[1]);
             case SyscallNumber.Socketpair: return OpenPair(new Description("socket"), new Description("socket"), (uint)a[1]);
+            case SyscallNumber.Recvmsg: return Receive();
             case SyscallNumber.Dup: return Table.TryGetValue((int)a[0], out var duplicated) ? Open(duplicated.Description, 0) : -9;
             case SyscallNumber.Dup3: return Duplicate((int)a[0], (int)a[1], (uint)a[2]);
             case SyscallNumber.Close: return Table.Remove((int)a[0]) ? 0 : -9;
@@ -68,6 +74,14 @@ internal sealed class ModelKernel(RestoreProgram program)
             case SyscallNumber.Ftruncate: return Table.ContainsKey((int)a[0]) ? 0 : -9;
             default: throw new NotSupportedException($"the model does not know {entry.OperationName}");
         }
+    }
+
+    private int Receive()
+    {
+        foreach (var description in message)
+            Open(description, 0);
+        CallsAfterArrival = -1; // This one not.
+        return sizeof(ulong);
     }
 
     private Description At(ulong number) => Table[(int)number].Description;

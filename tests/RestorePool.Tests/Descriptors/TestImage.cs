@@ -1,6 +1,7 @@
 using Google.Protobuf;
 using Snapshots.AddressSpace;
 using Snapshots.Images.V1;
+using Snapshots.Linux;
 using Snapshots.Programs;
 using Snapshots.RestorePool.Programs;
 
@@ -55,9 +56,8 @@ internal sealed class TestImage
     public ModelKernel Run(int? controlDescriptor = null)
     {
         var control = controlDescriptor ?? DescriptorCompiler.LowestControlDescriptor(Process);
-        var kernel = new ModelKernel(Compile(control));
-        foreach (var (slot, index) in ExternalPlan.For(Process).Select((slot, index) => (slot, index)))
-            kernel.Table.Add(index, (new ModelKernel.Description($"external {slot.OpenFile}"), false));
+        var externals = ExternalPlan.For(Process).Select(slot => new ModelKernel.Description($"external {slot.OpenFile}"));
+        var kernel = new ModelKernel(Compile(control), [.. externals]);
         kernel.Table.Add(control, (new ModelKernel.Description("control"), true));
         kernel.Run();
         return kernel;
@@ -66,7 +66,7 @@ internal sealed class TestImage
     public RestoreProgram Compile(int controlDescriptor)
     {
         var builder = new ProgramBuilder(new ProgramLayout(Range(0x10000, 0x1000), Range(0x20000, 0x100000), Range(0x200000, 0x100000)));
-        DescriptorCompiler.Compile(new DescriptorStage
+        var descriptors = new DescriptorCompiler(new DescriptorStage
         {
             Builder = builder,
             Manifest = Manifest,
@@ -75,6 +75,9 @@ internal sealed class TestImage
             SharedContents = (_, _) => new VirtualAddress(0x500000),
             PrivateContents = (_, _) => new VirtualAddress(0x600000),
         });
+        descriptors.CompileAhead();
+        builder.Syscall(SyscallNumber.Recvmsg, "start order", controlDescriptor, 0, 0);
+        descriptors.CompileRest();
         return builder.Build();
     }
 
