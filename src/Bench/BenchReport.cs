@@ -42,8 +42,8 @@ public sealed record BenchPhases(
     LatencySummary Order,
     LatencySummary Fork,
     LatencySummary Sandbox,
-    LatencySummary Threads,
     LatencySummary Descriptors,
+    LatencySummary Threads,
     LatencySummary Finish);
 
 /// <summary>What <c>snapshots demo --json</c> prints. Latencies in microseconds.</summary>

@@ -29,7 +29,7 @@ internal sealed class PhaseRecorders
     public double ParkedShare => Running.Count == 0 ? 0 : Math.Round((double)_parked / Running.Count, 3);
 
     public BenchPhases Summarise() => new(
-        _order.Required(), _fork.Required(), _sandbox.Required(), _threads.Required(), _descriptors.Required(), _finish.Required());
+        _order.Required(), _fork.Required(), _sandbox.Required(), _descriptors.Required(), _threads.Required(), _finish.Required());
 
     private void Add(CloneTimings timings)
     {

@@ -60,5 +60,5 @@ public sealed class CloneOutcome
     };
 
     private static TimingsRow Describe(CloneTimings timings) =>
-        new(timings.Order, timings.Fork, timings.Sandbox, timings.Threads, timings.Descriptors, timings.Finish, timings.Running, timings.Parked);
+        new(timings.Order, timings.Fork, timings.Sandbox, timings.Descriptors, timings.Threads, timings.Finish, timings.Running, timings.Parked);
 }

@@ -43,6 +43,7 @@ internal static class Doctor
         yield return Needed(features.Privilege(Capability.SystemPtrace), "freezing processes, reading their memory", "run as root, or grant CAP_SYS_PTRACE");
         yield return Needed(features.Privilege(Capability.CheckpointRestore), "clones with their original pids, map_files, PR_SET_MM_MAP", "run as root, or grant CAP_CHECKPOINT_RESTORE (Linux 5.9)");
         yield return Needed(features.Privilege(Capability.NetworkAdministration), "lo up in the network namespace of each clone", "run as root, or grant CAP_NET_ADMIN");
+        yield return Wanted(features.Privilege(Capability.SystemTime), "clones whose clocks go on where they stood", "run as root, or grant CAP_SYS_TIME; or give clones the host's clocks with --host-clocks");
         yield return Wanted(features.Privilege(Capability.SystemResource), "workers whose hard limits are above ours", "grant CAP_SYS_RESOURCE, or lower the worker's limits");
     }
 
@@ -69,7 +70,7 @@ internal static class Doctor
                 "kernel.pid_max" or "kernel.threads-max" or "RLIMIT_NPROC" => PerClone(limit, ProcessesPerClone, "two processes for each clone, and one for each further thread"),
                 "fs.nr_open" or "RLIMIT_NOFILE" => PerClone(limit, DescriptorsPerClone, $"{DescriptorsPerClone} descriptors of the agent for each clone"),
                 "fs.file-max" => PerClone(limit, DescriptorsPerClone * 2, "open files of agent and clones"),
-                "user.max_pid_namespaces" or "user.max_net_namespaces" or "user.max_mnt_namespaces" => PerClone(limit, 1, "one namespace for each clone"),
+                "user.max_pid_namespaces" or "user.max_net_namespaces" or "user.max_mnt_namespaces" or "user.max_time_namespaces" => PerClone(limit, 1, "one namespace for each clone"),
                 "MemAvailable" => PerClone(limit, MemoryPerCloneKib, "1.5 MiB for each idle clone of a worker with 100 MB"),
                 "fs.inotify.max_user_instances" => Plain(limit, "workers with inotify: instances of all clones of one user together"),
                 "vm.max_map_count" => Plain(limit, "workers with many mappings"),

@@ -83,4 +83,7 @@ public static class ImageLimits
 
     /// <summary>Pages from zero to the end of the user address space.</summary>
     public const ulong MaxMappingPages = PageSize.UserAddressLimit / PageSize.Bytes;
+
+    /// <summary>A hundred years: the kernel takes no clock beyond half of its range (292 years).</summary>
+    public const long MaxClockNanoseconds = 100L * 365 * 24 * 3600 * 1_000_000_000;
 }

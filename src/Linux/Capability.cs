@@ -10,6 +10,7 @@ public enum Capability
     SystemPtrace = 19,
     SystemAdministration = 21,
     SystemResource = 24,
+    SystemTime = 25,
     CheckpointRestore = 40,
 }
 
@@ -26,6 +27,7 @@ public static class Capabilities
         Capability.SystemPtrace => "CAP_SYS_PTRACE",
         Capability.SystemAdministration => "CAP_SYS_ADMIN",
         Capability.SystemResource => "CAP_SYS_RESOURCE",
+        Capability.SystemTime => "CAP_SYS_TIME",
         Capability.CheckpointRestore => "CAP_CHECKPOINT_RESTORE",
         _ => $"capability {(int)capability}",
     };

@@ -34,6 +34,7 @@ public static class HostLimits
         Setting("user.max_pid_namespaces", "/proc/sys/user/max_pid_namespaces", "namespaces of one user"),
         Setting("user.max_net_namespaces", "/proc/sys/user/max_net_namespaces", "namespaces of one user"),
         Setting("user.max_mnt_namespaces", "/proc/sys/user/max_mnt_namespaces", "namespaces of one user"),
+        Setting("user.max_time_namespaces", "/proc/sys/user/max_time_namespaces", "namespaces of one user"),
         Setting("fs.mount-max", "/proc/sys/fs/mount-max", "mounts of one namespace"),
         Resource("RLIMIT_NOFILE", ResourceKind.OpenFiles, "descriptors of one process"),
         Resource("RLIMIT_NPROC", ResourceKind.Processes, "processes of one user"),

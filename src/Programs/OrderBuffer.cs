@@ -5,8 +5,8 @@ using Snapshots.Linux;
 namespace Snapshots.Programs;
 
 /// <summary>
-/// The recvmsg(2) structures through which a husk receives orders: 8 bytes of order id into the control block, and descriptors, which the
-/// kernel installs at the lowest free numbers in the order they were sent.
+/// The recvmsg(2) structures through which a husk receives orders: 8 bytes of order id into the control block, whatever follows them into the
+/// payload, and descriptors, which the kernel installs at the lowest free numbers in the order they were sent.
 /// </summary>
 public sealed class OrderBuffer
 {
@@ -16,15 +16,20 @@ public sealed class OrderBuffer
     private readonly VirtualAddress _header;
     private readonly ulong _ancillaryBytes;
 
-    public OrderBuffer(ProgramBuilder builder, ControlBlock control, int descriptorCount)
+    /// <param name="payloadBytes">Room for what an order says beside its id; a longer message is cut off.</param>
+    public OrderBuffer(ProgramBuilder builder, ControlBlock control, int descriptorCount, ulong payloadBytes = 0)
     {
         _builder = builder;
         _control = control;
         _ancillaryBytes = CmsgHeaderBytes + (((4 * (ulong)descriptorCount) + 7) & ~7UL);
         var ancillary = builder.Reserve(_ancillaryBytes);
-        var vector = builder.Words(control.OrderId.Value, sizeof(ulong));
-        _header = builder.Words(0, 0, vector.Value, 1, ancillary.Value, _ancillaryBytes, 0);
+        Payload = builder.Reserve(payloadBytes);
+        var vector = builder.Words(control.OrderId.Value, sizeof(ulong), Payload.Value, payloadBytes);
+        _header = builder.Words(0, 0, vector.Value, 2, ancillary.Value, _ancillaryBytes, 0);
     }
+
+    /// <summary>Where the bytes behind the id are.</summary>
+    public VirtualAddress Payload { get; }
 
     /// <summary>Appends the receive; the process ends when the other end has closed.</summary>
     public void EmitReceive(string subject, bool closeOnExec)

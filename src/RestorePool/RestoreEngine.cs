@@ -17,19 +17,21 @@ public sealed class RestoreEngine : IDisposable
     private readonly ConcurrentDictionary<string, Lazy<Template>> _templates = new(StringComparer.Ordinal);
     private readonly SandboxPool _sandboxes;
     private readonly ParkingPool _parking;
+    private readonly RestoreOptions _options;
     private long _generation;
 
-    private RestoreEngine(SandboxPool sandboxes, int parkedClones)
+    private RestoreEngine(SandboxPool sandboxes, RestoreOptions options)
     {
         _sandboxes = sandboxes;
-        _parking = new ParkingPool(sandboxes, parkedClones);
+        _options = options;
+        _parking = new ParkingPool(sandboxes, options.ParkedClones);
     }
 
     /// <summary>Ready-made namespaces.</summary>
     public SandboxPool Sandboxes => _sandboxes;
 
     public static RestoreEngine Start(RestoreOptions options) =>
-        new(new SandboxPool(SandboxFactory.Start(), options.SandboxPoolSize), options.ParkedClones);
+        new(new SandboxPool(SandboxFactory.Start(), options.SandboxPoolSize), options);
 
     /// <summary>The template of <paramref name="image"/>, built by the first who asks; a template that died is built anew.</summary>
     /// <exception cref="RestoreUnsupportedException">This host cannot run the snapshot.</exception>
@@ -105,7 +107,7 @@ public sealed class RestoreEngine : IDisposable
 
     private Template Build(SnapshotImage image)
     {
-        var template = Template.Build(image);
+        var template = Template.Build(image, _options.HostClocks);
         _parking.Open(template);
         return template;
     }

@@ -14,4 +14,10 @@ public sealed record RestoreOptions
     /// the snapshot, a few hundred KiB per 100 MiB. 0 forks every clone on demand.
     /// </summary>
     public int ParkedClones { get; init; } = DefaultParkedClones;
+
+    /// <summary>
+    /// Leave clones the host's CLOCK_MONOTONIC and CLOCK_BOOTTIME instead of letting both go on where they stood at the freeze: for programs that
+    /// compare these clocks with other processes. Timers of an older image are then overdue at once.
+    /// </summary>
+    public bool HostClocks { get; init; }
 }

@@ -5,6 +5,9 @@ namespace Snapshots.Sandboxes;
 public enum Namespaces : ulong
 {
     None = 0,
+
+    /// <summary>Clocks; not part of a sandbox, because each clone's are its own.</summary>
+    Time = 0x0000_0080,
     Mount = 0x0002_0000,
     Uts = 0x0400_0000,
     Ipc = 0x0800_0000,

@@ -14,7 +14,7 @@ namespace Snapshots.Snapshotter;
 /// <code>
 /// 1. Refuse what cannot be a target at all: no such process, ourselves, a kernel thread, a zombie. Make buffers ready.
 /// 2. Stop every thread (ptrace, on a thread of its own), outside the stub if it is a clone that has just started.
-/// 3. Look for what stands against a snapshot of the whole: children, filters, foreign namespaces.
+/// 3. Read its clocks. Look for what stands against a snapshot of the whole: children, filters, foreign namespaces.
 /// 4. Threads: registers, masks, pending signals, rseq; then the process: layout, limits, credentials, directories.
 /// 5. Ask inside the target, by system calls run in its threads, what only they can tell: alternate stacks, handlers, timers, brk.
 ///    From here on the target holds no trace of that.
@@ -78,6 +78,7 @@ public static class Freeze
     private static FreezeResult RunStopped(FreezeTarget target, CaptureContext context, ImageWriter writer, string name)
     {
         using var process = StubExit.Stop(target.Pid);
+        target.Manifest.Clocks = ClocksOf(target.Pid);
         using var memory = new TargetMemory(target.Pid);
         using var pagemap = PagemapScan.Open(target.Pid);
         new Preconditions(context, process).Check();
@@ -100,6 +101,13 @@ public static class Freeze
         if (!target.KeepRunning)
             process.Kill();
         return new FreezeResult(target.Manifest, digest, stopped);
+    }
+
+    private static Clocks ClocksOf(int pid)
+    {
+        var offsets = TimeNamespaceOffsets.Of(pid);
+        var (monotonic, boottime) = TimeNamespaceOffsets.HostClocks();
+        return new Clocks { MonotonicNs = monotonic + offsets.MonotonicNanoseconds, BoottimeNs = boottime + offsets.BoottimeNanoseconds };
     }
 
     private static void CaptureState(CaptureContext context, StoppedProcess process, TargetMemory memory)

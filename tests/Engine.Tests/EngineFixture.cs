@@ -49,13 +49,16 @@ internal sealed class EngineFixture : IDisposable
 
     public RestoreEngine Engine { get; }
 
-    public SnapshotImage Create(CancellationToken cancellation)
+    public SnapshotImage Create(CancellationToken cancellation) => Create(Worker, cancellation);
+
+    /// <param name="worker">A Python program that talks on descriptor 3.</param>
+    public SnapshotImage Create(string worker, CancellationToken cancellation)
     {
         Creator.Create(
             new CreateRequest
             {
                 Name = "worker",
-                Command = ["/usr/bin/env", "python3", "-c", Worker],
+                Command = ["/usr/bin/env", "python3", "-c", worker],
                 Ready = new ChannelReadiness(),
                 Environment = [$"PATH={Environment.GetEnvironmentVariable("PATH")}"],
                 WorkingDirectory = "/",

@@ -30,7 +30,7 @@ public sealed class ParkingTests : IDisposable
         {
             using var parked = _fixture.Launch(image);
             using var forked = _fixture.Engine.Launch(image, new CloneRequest { Id = "forked", ForkOnDemand = true });
-            Assert.True(parked.Timings is { WasParked: true, Fork: 0, Threads: 0, Order: > 0 });
+            Assert.True(parked.Timings is { WasParked: true, Fork: 0, Sandbox: 0, Order: > 0, Threads: > 0 });
             Assert.True(forked.Timings is { WasParked: false, Fork: > 0 });
             answers.Add(EngineFixture.Answer(parked));
             answers.Add(EngineFixture.Answer(forked));

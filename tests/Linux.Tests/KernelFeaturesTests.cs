@@ -43,6 +43,6 @@ public sealed class KernelFeaturesTests
         Assert.True(limits["kernel.pid_max"].Value > 1000);
         Assert.True(limits["MemTotal"].Value >= limits["MemAvailable"].Value);
         Assert.True(limits["RLIMIT_NOFILE"].Value > 0);
-        Assert.Equal(14, limits.Count);
+        Assert.Equal(15, limits.Count);
     }
 }

@@ -25,7 +25,8 @@ internal static class BenchCommand
 
     public static Command Create()
     {
-        var command = new Command("bench", "Measure clones of a snapshot against cold start, posix_spawn and fork, in one run") { Name, Count, ColdCount, LiveCount, Payload, RequestPath, ParkingOption.Create() };
+        var command = new Command("bench", "Measure clones of a snapshot against cold start, posix_spawn and fork, in one run") { Name, Count, ColdCount, LiveCount, Payload, RequestPath };
+        EngineOptions.AddTo(command);
         command.Validators.Add(result =>
         {
             result.RequireAtLeast(Count, 1);
@@ -49,7 +50,7 @@ internal static class BenchCommand
             RequestPath = invocation.Parsed.GetValue(RequestPath),
         };
         using var image = HostStore.Open(invocation.StoreDirectory).OpenImage(invocation.Parsed.GetRequiredValue(Name));
-        using var engine = RestoreEngine.Start(ParkingOption.Read(invocation.Parsed));
+        using var engine = RestoreEngine.Start(EngineOptions.Read(invocation.Parsed));
         using var coldStart = options.ColdCount > 0 ? ColdStart.For(image.Manifest, options) : null;
         var report = new BenchRun(engine, image, options, invocation.Remark, coldStart).Run(cancellation);
         if (invocation.Json)
@@ -68,6 +69,7 @@ internal static class BenchCommand
         Add(table, "clone until running, parked", report.CloneRunning);
         Add(table, "  order", report.Phases.Order);
         Add(table, "  descriptors", report.Phases.Descriptors);
+        Add(table, "  threads", report.Phases.Threads);
         Add(table, "  finish", report.Phases.Finish);
         Add(table, "clone until first answer, parked", report.CloneFirstAnswer);
         var demand = report.OnDemand;
@@ -75,8 +77,8 @@ internal static class BenchCommand
         Add(table, "  order", demand.Phases.Order);
         Add(table, "  fork", demand.Phases.Fork);
         Add(table, "  sandbox", demand.Phases.Sandbox);
-        Add(table, "  threads", demand.Phases.Threads);
         Add(table, "  descriptors", demand.Phases.Descriptors);
+        Add(table, "  threads", demand.Phases.Threads);
         Add(table, "  finish", demand.Phases.Finish);
         Add(table, "clone until first answer, forked on demand", demand.CloneFirstAnswer);
         output.Write(table);

@@ -18,7 +18,8 @@ internal static class ServeCommand
 
     public static Command Create()
     {
-        var command = new Command("serve", "Run the agent: it launches clones, keeps their output and ends them when it ends") { Stop, Detached, ParkingOption.Create() };
+        var command = new Command("serve", "Run the agent: it launches clones, keeps their output and ends them when it ends") { Stop, Detached };
+        EngineOptions.AddTo(command);
         command.SetBody(Run);
         return command;
     }
@@ -30,7 +31,7 @@ internal static class ServeCommand
     {
         using var detachment = invocation.Parsed.GetValue(Detached) ? Detachment.Begin(invocation.Run) : null;
         var options = new AgentOptions(invocation.Run, invocation.StoreDirectory) { Log = detachment?.Log ?? Console.Error };
-        await Agent.Run(options, () => EngineLauncher.Start(invocation.StoreDirectory, ParkingOption.Read(invocation.Parsed)), () => detachment?.AnnounceReady(), cancellation).ConfigureAwait(false);
+        await Agent.Run(options, () => EngineLauncher.Start(invocation.StoreDirectory, EngineOptions.Read(invocation.Parsed)), () => detachment?.AnnounceReady(), cancellation).ConfigureAwait(false);
         return ExitCodes.Ok;
     }
 

@@ -17,13 +17,13 @@ public sealed record CloneRow(
     string? Stderr = null);
 
 /// <summary>Microseconds from the order to launch; phases follow each other, running is their end.</summary>
-/// <param name="Parked">Born before the order: fork, sandbox and threads took none of its time.</param>
+/// <param name="Parked">Born before the order: fork and sandbox took none of its time.</param>
 public sealed record TimingsRow(
     double Order,
     double Fork,
     double Sandbox,
-    double Threads,
     double Descriptors,
+    double Threads,
     double Finish,
     double Running,
     bool Parked,

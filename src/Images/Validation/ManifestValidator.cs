@@ -21,6 +21,8 @@ public static class ManifestValidator
         rule.Require(manifest.Pages is not null, "pages", "the page file must be described");
         CheckPages(manifest.Pages!, rule);
         CheckFiles(manifest, rule);
+        if (manifest.Clocks is { } clocks)
+            rule.Require(clocks.MonotonicNs is >= 0 and <= ImageLimits.MaxClockNanoseconds && clocks.BoottimeNs is >= 0 and <= ImageLimits.MaxClockNanoseconds, "clocks", "must be a time since a boot");
         var sharedMemory = CheckSharedMemory(manifest, rule);
         rule.Limit(manifest.Processes.Count, ImageLimits.MaxProcesses, "processes");
         rule.Require(manifest.Processes.Count > 0, "processes", "there must be one");

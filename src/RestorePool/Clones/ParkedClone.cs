@@ -26,6 +26,7 @@ internal sealed class ParkedClone : IDisposable
     private readonly SafeFileHandle _control;
     private readonly Sandbox _sandbox;
     private readonly SpawnedProcess _process;
+    private long _clockOffsetNanoseconds;
     private bool _handedOver;
 
     private ParkedClone(Template template, Sandbox sandbox, SafeFileHandle control, SpawnedProcess process)
@@ -38,10 +39,10 @@ internal sealed class ParkedClone : IDisposable
 
     /// <summary>Forks one from <paramref name="template"/>; returns when it exists, not when it waits.</summary>
     /// <param name="sandbox">Becomes its own, also when this throws.</param>
-    /// <param name="startOrder">The clone's ends, when somebody wants it already: its start order then lies there before it is born, and it does not wait.</param>
+    /// <param name="startWith">The clone's ends, when somebody wants it already: its start order then lies there before it is born, and it does not wait.</param>
     /// <exception cref="CloneStartException">The kernel refused the fork; nothing is left.</exception>
     /// <exception cref="HuskDiedException">The template is gone; nothing is left.</exception>
-    public static ParkedClone Fork(Template template, Sandbox sandbox, CloneEnds? startOrder)
+    public static ParkedClone Fork(Template template, Sandbox sandbox, CloneEnds? startWith)
     {
         SafeFileHandle? control = null;
         try
@@ -50,9 +51,10 @@ internal sealed class ParkedClone : IDisposable
             using (theirs)
             {
                 SocketMessage.SetReceiveTimeout(control, s_startTimeout);
-                if (startOrder is not null && Send(control, startOrder) is not Errno.None and var errno)
+                var clockOffset = 0L;
+                if (startWith is not null && Send(template, control, startWith, out clockOffset) is not Errno.None and var errno)
                     throw new LinuxException("sendmsg", errno, $"start order of a clone of {template.Name}");
-                return new ParkedClone(template, sandbox, control, template.Fork(sandbox, theirs));
+                return new ParkedClone(template, sandbox, control, template.Fork(sandbox, theirs)) { _clockOffsetNanoseconds = clockOffset };
             }
         }
         catch
@@ -73,7 +75,7 @@ internal sealed class ParkedClone : IDisposable
     public Clone Start(CloneRequest request, long generation, long requestedNanoseconds, CloneEnds ends)
     {
         // A peer that is gone has said why, or its exit status does.
-        if (Send(_control, ends) is not (Errno.None or Errno.EPIPE or Errno.ECONNRESET) and var errno)
+        if (Send(_template, _control, ends, out _clockOffsetNanoseconds) is not (Errno.None or Errno.EPIPE or Errno.ECONNRESET) and var errno)
         {
             Dispose();
             throw new LinuxException("sendmsg", errno, Subject);
@@ -102,11 +104,11 @@ internal sealed class ParkedClone : IDisposable
 
     private string Subject => string.Create(CultureInfo.InvariantCulture, $"clone of {_template.Name}, pid {_process.HostPid}");
 
-    private static Errno Send(SafeFileHandle control, CloneEnds ends)
+    private static Errno Send(Template template, SafeFileHandle control, CloneEnds ends, out long clockOffsetNanoseconds)
     {
-        Span<byte> order = stackalloc byte[sizeof(ulong)];
-        OrderBuffer.Encode(0, order); // There is one order only.
-        return SocketMessage.Send(control, order, [.. ends.Theirs]);
+        Span<byte> order = stackalloc byte[StartOrder.MaxBytes];
+        var length = StartOrder.Encode(template.Clocks, order, out clockOffsetNanoseconds);
+        return SocketMessage.Send(control, order[..length], [.. ends.Theirs]);
     }
 
     private CloneTimes AwaitRunning()
@@ -126,7 +128,7 @@ internal sealed class ParkedClone : IDisposable
                 ThrowDied();
             return HuskReport.Decode(message) switch
             {
-                { Tag: ReportTag.Running } => CloneTimes.Decode(message),
+                { Tag: ReportTag.Running } => CloneTimes.Decode(message, _clockOffsetNanoseconds),
                 { Tag: ReportTag.Failed } failed => throw CloneStartException.Failed(_template.Name, _template.Programs.Clone, failed),
                 var other => throw new InvalidDataException($"{Subject} sent an unexpected report {other.Tag}"),
             };

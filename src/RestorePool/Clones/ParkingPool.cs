@@ -136,7 +136,7 @@ internal sealed class ParkingPool : IDisposable
             try
             {
                 if (!Volatile.Read(ref _closed))
-                    parked = ParkedClone.Fork(template, sandboxes.Take(), startOrder: null);
+                    parked = ParkedClone.Fork(template, sandboxes.Take(), startWith: null);
             }
             catch (Exception cause)
             {

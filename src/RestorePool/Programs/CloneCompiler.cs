@@ -14,11 +14,11 @@ namespace Snapshots.RestorePool.Programs;
 /// 1. Enter the sandbox's mount, IPC, UTS and network namespaces; it was born in its PID namespace under its own pid.
 /// 2. Talk through its own control socket from here on. Session, working directory, host name.
 /// 3. Memory objects, and the descriptors that may grow old.
-/// 4. Create every other thread under its own tid; each sets its own state, reports ready to the main thread, and waits.
-/// 5. Park: wait for the start order, which brings the ends of its stdio and channel.
+/// 4. Park: wait for the start order, which brings the ends of its stdio and channel, and its clocks.
 /// start:
-/// 6. The other descriptors, timers, pending signals, credentials.
-/// 7. Report Running; close the control socket; release the threads.
+/// 5. Clocks. The other descriptors.
+/// 6. Create every other thread under its own tid; each sets its own state, reports ready to the main thread, and waits.
+/// 7. Timers, pending signals, credentials. Report Running; close the control socket; release the threads.
 /// 8. Every thread leaves by rt_sigreturn; the last one unmaps the program on its way.
 /// </code>
 /// No thread runs application code before all of them exist and are complete: a clone that fails on the way has done nothing yet. Whatever
@@ -35,6 +35,8 @@ internal sealed class CloneCompiler
     private readonly CloneTimestamps _times;
     private readonly ThreadCompiler _threads;
     private readonly DescriptorCompiler _descriptors;
+    private readonly ClockCompiler _clocks;
+    private readonly bool _hasClocks;
 
     public CloneCompiler(Manifest manifest, ProcessImage process, RegionPlan plan, ContentsPlan contents, FramePlan frames)
     {
@@ -44,6 +46,8 @@ internal sealed class CloneCompiler
         Control = new ControlBlock(_builder, DescriptorCompiler.LowestControlDescriptor(process) + ControlDescriptorMargin);
         _times = new CloneTimestamps(_builder, Control);
         _threads = new ThreadCompiler(_builder, process, plan, frames);
+        _clocks = new ClockCompiler(_builder, Control);
+        _hasClocks = manifest.Clocks is not null;
         _descriptors = new DescriptorCompiler(new DescriptorStage
         {
             Builder = _builder,
@@ -66,7 +70,7 @@ internal sealed class CloneCompiler
     public RestoreProgram Compile()
     {
         // Before the template's own order: what a clone writes to lies together on the first page of data.
-        var starts = new OrderBuffer(_builder, Control, ExternalPlan.For(_process).Count);
+        var starts = new OrderBuffer(_builder, Control, ExternalPlan.For(_process).Count, StartOrder.PayloadBytes);
         var births = new OrderBuffer(_builder, Control, BirthOrder.DescriptorCount);
         var next = _builder.NewLabel("next order");
         var refused = _builder.NewLabel("refused");
@@ -93,7 +97,7 @@ internal sealed class CloneCompiler
         _builder.Mark(clone);
         EmitBirth();
         starts.EmitReceive("start order", closeOnExec: false);
-        EmitStart();
+        EmitStart(starts);
         _threads.EmitPrograms();
         return _builder.Build();
     }
@@ -155,21 +159,24 @@ internal sealed class CloneCompiler
         EmitSession();
         _builder.Syscall(SyscallNumber.Chdir, _process.WorkingDirectory, _builder.Text(_process.WorkingDirectory));
         EmitHostname();
+        if (_hasClocks)
+            _clocks.EmitAhead();
         _descriptors.CompileAhead();
         EmitMemoryOfTheClone();
-        _times.Emit(ClonePhase.Prepared);
-        _threads.EmitCreation();
-        _threads.EmitAwaitReady();
-        _times.Emit(ClonePhase.Threaded);
     }
 
-    private void EmitStart()
+    private void EmitStart(OrderBuffer order)
     {
         _times.Emit(ClonePhase.Started);
+        if (_hasClocks)
+            _clocks.EmitStart(order);
         _descriptors.CompileRest();
         _times.Emit(ClonePhase.Described);
+        _threads.EmitCreation();
+        _times.Emit(ClonePhase.Threaded);
         new AttributeCompiler(_builder, _process).EmitPerClone();
         _threads.EmitMainState();
+        _threads.EmitAwaitReady();
         _times.Emit(ClonePhase.Running);
         EmitRunningReport();
         _builder.Syscall(SyscallNumber.Close, "control socket", Control.ControlDescriptor);

@@ -11,7 +11,7 @@ namespace Snapshots.RestorePool.Programs;
 /// </summary>
 internal sealed class CloneTimestamps
 {
-    public const int Count = 8;
+    public const int Count = 7;
 
     /// <summary>Bytes of a Running report: the control block with its descriptor word, and the times.</summary>
     public const int MessageBytes = ControlBlockBytes + (Count * TimespecBytes);
@@ -53,18 +53,15 @@ internal enum ClonePhase
     /// <summary>The clone is in its namespaces.</summary>
     Entered = 2,
 
-    /// <summary>Its memory objects, and the descriptors that may grow old, are there.</summary>
-    Prepared = 3,
+    /// <summary>It has its start order; before that it may have waited, parked.</summary>
+    Started = 3,
 
-    /// <summary>All threads exist; the clone may wait here, parked.</summary>
-    Threaded = 4,
+    /// <summary>All descriptors are there. From here on the times are those of the clone's own clock.</summary>
+    Described = 4,
 
-    /// <summary>It has its start order.</summary>
-    Started = 5,
-
-    /// <summary>All descriptors are there.</summary>
-    Described = 6,
+    /// <summary>All threads exist.</summary>
+    Threaded = 5,
 
     /// <summary>The next step is application code.</summary>
-    Running = 7,
+    Running = 6,
 }

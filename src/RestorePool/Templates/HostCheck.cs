@@ -6,11 +6,11 @@ using Snapshots.Linux.Syscalls;
 
 namespace Snapshots.RestorePool.Templates;
 
-/// <summary>Refuses, before anything is built, a snapshot that this host cannot run: other CPU features, another vDSO, or a mapped file that changed.</summary>
+/// <summary>Refuses, before anything is built, a snapshot that this host cannot run: other CPU features, another vDSO, a mapped file that changed, clocks that cannot be set.</summary>
 internal static class HostCheck
 {
     /// <exception cref="RestoreUnsupportedException">Lists everything that stands against it.</exception>
-    public static void Require(Manifest manifest)
+    public static void Require(Manifest manifest, bool hostClocks)
     {
         var facts = HostFacts.Current;
         var host = new HostFingerprint
@@ -25,9 +25,18 @@ internal static class HostCheck
         };
         var problems = FingerprintCheck.Compare(manifest.Host, host).Select(mismatch => mismatch.ToString())
             .Concat(MappedFiles(manifest).Select(Changed).OfType<string>())
+            .Concat(hostClocks || manifest.Clocks is null ? [] : Clocks())
             .ToList();
         if (problems.Count > 0)
             throw new RestoreUnsupportedException($"this host cannot run the snapshot:{Environment.NewLine}{string.Join(Environment.NewLine, problems)}");
+    }
+
+    private static IEnumerable<string> Clocks()
+    {
+        if (!Capabilities.Has(Capability.SystemTime))
+            yield return $"clocks: letting them go on where they stood needs {Capabilities.NameOf(Capability.SystemTime)}. Grant it, or give clones the host's clocks with --host-clocks";
+        if (!File.Exists("/proc/self/ns/time"))
+            yield return "clocks: this kernel has no time namespaces (Linux 5.6, CONFIG_TIME_NS). Give clones the host's clocks with --host-clocks";
     }
 
     private static IEnumerable<FileIdentity> MappedFiles(Manifest manifest) =>

@@ -28,12 +28,13 @@ public sealed class Template : IDisposable
     private readonly byte[] _message = new byte[CloneTimestamps.MessageBytes];
     private ulong _orders;
 
-    private Template(string name, Husk husk, CompiledPrograms programs, ProcessImage process, TimeSpan buildTime, long bytesLoaded)
+    private Template(string name, Husk husk, CompiledPrograms programs, Manifest manifest, Clocks? clocks, TimeSpan buildTime, long bytesLoaded)
     {
         Name = name;
         _husk = husk;
         Programs = programs;
-        Externals = ExternalPlan.For(process);
+        Externals = ExternalPlan.For(manifest.Processes[0]);
+        Clocks = clocks;
         BuildTime = buildTime;
         BytesLoaded = bytesLoaded;
     }
@@ -58,13 +59,17 @@ public sealed class Template : IDisposable
     /// <summary>The descriptors that come with every start order, in this order.</summary>
     public IReadOnlyList<ExternalSlot> Externals { get; }
 
+    /// <summary>What the clocks of a clone begin with; null gives clones the host's clocks.</summary>
+    internal Clocks? Clocks { get; }
+
+    /// <param name="hostClocks">Clones keep the host's clocks.</param>
     /// <exception cref="RestoreUnsupportedException">This host cannot run the snapshot.</exception>
     /// <exception cref="ProgramFailedException">The kernel refused a step; names the call and the object.</exception>
     /// <exception cref="ImageException">The image is damaged.</exception>
-    public static Template Build(SnapshotImage image)
+    public static Template Build(SnapshotImage image, bool hostClocks = false)
     {
         var clock = Stopwatch.StartNew();
-        HostCheck.Require(image.Manifest);
+        HostCheck.Require(image.Manifest, hostClocks);
         var process = image.Manifest.Processes[0];
         var name = image.Name ?? image.Digest.ToString();
         var programs = CompiledPrograms.Compile(image.Manifest);
@@ -76,7 +81,7 @@ public sealed class Template : IDisposable
             loader.Load(process, programs.Contents, programs.Plan.Contents);
             husk.Send(stackalloc byte[sizeof(ulong)]);
             AwaitReady(husk, programs, name);
-            return new Template(name, husk, programs, process, clock.Elapsed, loader.BytesLoaded);
+            return new Template(name, husk, programs, image.Manifest, hostClocks ? null : image.Manifest.Clocks, clock.Elapsed, loader.BytesLoaded);
         }
         catch
         {
@@ -118,7 +123,7 @@ public sealed class Template : IDisposable
             {
                 var report = AwaitReport(BirthOrder.BareFork);
                 if (report.Tag == ReportTag.Running)
-                    times = CloneTimes.Decode(_message);
+                    times = CloneTimes.Decode(_message, clockOffsetNanoseconds: 0);
                 else
                     child = Born(report);
             }

@@ -16,7 +16,6 @@ internal sealed class Preconditions(CaptureContext context, StoppedProcess proce
         CheckChildren();
         CheckThreads();
         CheckUserNamespace();
-        CheckTimeNamespace();
         CheckMounts();
     }
 
@@ -81,17 +80,6 @@ internal sealed class Preconditions(CaptureContext context, StoppedProcess proce
     {
         if (!SharesNamespace("user"))
             context.Refuse("user namespace", "it is not the farm's", "Run the worker in the user namespace of the farm, or launch it with `snapshots create`.");
-    }
-
-    /// <summary>/proc/PID/timens_offsets: lines of clock name, seconds and nanoseconds.</summary>
-    private void CheckTimeNamespace()
-    {
-        if (SharesNamespace("time"))
-            return;
-        var offsets = System.Text.Encoding.ASCII.GetString(ProcFile.Read($"/proc/{_pid}/timens_offsets"));
-        var words = offsets.Split((char[])[' ', '\n', '\t'], StringSplitOptions.RemoveEmptyEntries);
-        if (words.Any(word => char.IsAsciiDigit(word[^1]) && word != "0"))
-            context.Refuse("time namespace", "its clocks are shifted", "Run the worker outside a time namespace.");
     }
 
     /// <summary>A clone gets a copy of the farm's mounts with its own /proc; what the target sees must be the same.</summary>
