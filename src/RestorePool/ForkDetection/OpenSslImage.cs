@@ -1,0 +1,84 @@
+using Snapshots.Programs;
+using Snapshots.RestorePool.Elf;
+
+namespace Snapshots.RestorePool.ForkDetection;
+
+/// <summary>
+/// Finds where an ELF file that contains OpenSSL (1.1.1 or later) asks for the process ID to notice a fork. Its random generators
+/// (crypto/rand, providers/implementations/rands/drbg.c) each keep the number that <c>openssl_get_fork_id()</c> returned when they were seeded, and
+/// seed again when it returns another; on Unix (crypto/threads_pthread.c) that function is a call of getpid(2).
+/// </summary>
+/// <remarks>
+/// <code>
+/// 1. openssl_get_fork_id is among the symbols (node, Python packages with OpenSSL inside): that function, if a jump fits over it and it is its
+///    own. A linker may have merged it with others of the same code, such as libuv's uv_os_getpid.
+/// 2. Else a library that exports OpenSSL (libcrypto.so) or is a provider of it (fips.so): the words of its imported getpid. Whatever else asks
+///    there only mixes the number into seeds, or logs it. A program's own words stay: it may show its process ID to the world.
+/// 3. Else, when symbols tell that it is OpenSSL: a remark.
+/// </code>
+/// A stripped file that exports nothing of OpenSSL is not recognised.
+/// </remarks>
+internal sealed record OpenSslImage(IReadOnlyList<ForkDetectionSite> Sites, string? Remark)
+{
+    private const string ForkIdFunction = "openssl_get_fork_id";
+    private const string ProcessIdFunction = "getpid";
+
+    /// <summary>Defined by what consults openssl_get_fork_id, exported or through a provider's one door.</summary>
+    private static readonly string[] s_libraryMarks = ["OPENSSL_fork_child", "OSSL_provider_init"];
+
+    /// <summary>Defined by OpenSSL 1.1.1 and 3 and by no library derived from older ones (BoringSSL, AWS-LC, LibreSSL).</summary>
+    private static readonly string[] s_openSslMarks = ["OPENSSL_fork_child", "OSSL_PROVIDER_load", "RAND_DRBG_new"];
+
+    private static readonly OpenSslImage s_none = new([], null);
+
+    /// <exception cref="ElfFormatException">The file is malformed.</exception>
+    /// <exception cref="IOException">It cannot be read.</exception>
+    public static OpenSslImage Inspect(ElfFile elf)
+    {
+        string[] names = [ForkIdFunction, ProcessIdFunction, .. s_libraryMarks.Union(s_openSslMarks)];
+        var exported = elf.FindSymbols(ElfSymbolTable.Dynamic, names);
+        var all = exported.Any(IsForkIdFunction) ? exported : [.. exported, .. elf.FindSymbols(ElfSymbolTable.All, names)];
+        var functions = all.Where(IsForkIdFunction).DistinctBy(symbol => symbol.Value).ToList();
+        var sites = functions.Select(function => FunctionSite(elf, function)).OfType<ForkDetectionSite>().ToList();
+        if (functions.Count > 0 && sites.Count == functions.Count)
+            return new OpenSslImage(sites, null);
+        if (!elf.HasInterpreter && exported.Any(symbol => symbol.IsDefined && s_libraryMarks.Contains(symbol.Name)))
+            sites.AddRange(AddressWords(elf, exported));
+        if (sites.Count > functions.Count)
+            return new OpenSslImage(sites, null);
+        var isOpenSsl = functions.Count > 0 || all.Any(symbol => symbol.IsDefined && s_openSslMarks.Contains(symbol.Name));
+        return isOpenSsl ? new OpenSslImage(sites, $"{elf.Path}: {Reason(functions.Count > 0)}") : s_none;
+    }
+
+    private static bool IsForkIdFunction(ElfSymbol symbol) => symbol is { Name: ForkIdFunction, IsDefined: true, IsFunction: true };
+
+    private static string Reason(bool hasFunction) =>
+        hasFunction ? $"its {ForkIdFunction} cannot be replaced (too short, or merged with another function)" : $"it holds OpenSSL, but no symbol tells where its {ForkIdFunction} is";
+
+    private static ForkDetectionSite? FunctionSite(ElfFile elf, ElfSymbol function)
+    {
+        const int LongestFunction = 256;
+        if (!elf.TryGetFileOffset(function.Value, out var offset, out var segment) || !segment.Executable || function.SizeBytes > LongestFunction)
+            return null;
+        if (elf.CountFunctionNames(ElfSymbolTable.All, function.Value) > 1 || elf.CountFunctionNames(ElfSymbolTable.Dynamic, function.Value) > 1)
+            return null;
+        Span<byte> code = stackalloc byte[LongestFunction];
+        code = code[..elf.Read(offset, code)];
+        return FunctionReplacement.Fits(code, (int)function.SizeBytes)
+            ? new ForkDetectionSite(ForkDetectionKind.Function, offset, code[..FunctionReplacement.SizeBytes].ToArray())
+            : null;
+    }
+
+    private static IEnumerable<ForkDetectionSite> AddressWords(ElfFile elf, List<ElfSymbol> exported)
+    {
+        foreach (var symbol in exported.Where(symbol => symbol is { Name: ProcessIdFunction, IsDefined: false }))
+        {
+            foreach (var address in elf.FindAddressWords(symbol.Index))
+            {
+                var bytes = new byte[sizeof(ulong)];
+                if (elf.TryGetFileOffset(address, out var offset, out _) && elf.Read(offset, bytes) == bytes.Length)
+                    yield return new ForkDetectionSite(ForkDetectionKind.AddressWord, offset, bytes);
+            }
+        }
+    }
+}
