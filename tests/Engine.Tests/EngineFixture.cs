@@ -48,13 +48,14 @@ internal sealed class EngineFixture : IDisposable
 
     public RestoreEngine Engine { get; }
 
-    public SnapshotImage Create(CancellationToken cancellation)
+    /// <param name="worker">Source text of a Python program that speaks the channel on descriptor 3.</param>
+    public SnapshotImage Create(CancellationToken cancellation, string worker = Worker)
     {
         Creator.Create(
             new CreateRequest
             {
                 Name = "worker",
-                Command = ["/usr/bin/env", "python3", "-c", Worker],
+                Command = ["/usr/bin/env", "python3", "-c", worker],
                 Ready = new ChannelReadiness(),
                 Environment = [$"PATH={Environment.GetEnvironmentVariable("PATH")}"],
                 WorkingDirectory = "/",
@@ -65,6 +66,13 @@ internal sealed class EngineFixture : IDisposable
     }
 
     public Clone Launch(SnapshotImage image) => Engine.Launch(image, new CloneRequest { Id = "clone" });
+
+    /// <summary>Freezes a clone, which runs on.</summary>
+    public SnapshotImage CreateFrom(Clone clone, string name, CancellationToken cancellation)
+    {
+        Creator.Create(new CreateRequest { Name = name, Pid = clone.HostPid, KeepRunning = true }, progress: null, cancellation);
+        return Store.OpenImage(name);
+    }
 
     /// <summary>The next line of a clone's channel.</summary>
     public static string Answer(Clone clone)

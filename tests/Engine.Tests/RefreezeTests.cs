@@ -1,4 +1,3 @@
-using Snapshots.Snapshotter;
 using Xunit;
 
 namespace Snapshots.Engine.Tests;
@@ -19,14 +18,10 @@ public sealed class RefreezeTests : IDisposable
         EngineFixture.Ask(parent);
         Assert.Equal($"{pid} 2", EngineFixture.Answer(parent));
 
-        _fixture.Creator.Create(
-            new CreateRequest { Name = "child", Pid = parent.HostPid, KeepRunning = true },
-            progress: null,
-            TestContext.Current.CancellationToken);
+        using var child = _fixture.CreateFrom(parent, "child", TestContext.Current.CancellationToken);
 
         EngineFixture.Ask(parent);
         Assert.Equal($"{pid} 3", EngineFixture.Answer(parent));
-        using var child = _fixture.Store.OpenImage("child");
         Assert.DoesNotContain(child.Manifest.Processes[0].Mappings, mapping => StartsInsideEngine(image, mapping.Start));
         using var one = _fixture.Launch(child);
         using var two = _fixture.Launch(child);
