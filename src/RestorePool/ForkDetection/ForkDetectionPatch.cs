@@ -10,7 +10,7 @@ using Snapshots.RestorePool.Programs;
 namespace Snapshots.RestorePool.ForkDetection;
 
 /// <summary>
-/// Makes OpenSSL take every clone for the child of a fork: in a template that has its contents and waits, the places of a
+/// Makes OpenSSL and libgcrypt take every clone for the child of a fork: in a template that has its contents and waits, the places of a
 /// <see cref="ForkDetectionPlan"/> are led to the <see cref="ForkIdentityFunction"/>. The pages become private copies, shared by all clones.
 /// </summary>
 /// <remarks>A snapshot of a clone holds these changes, made by an earlier template; they are overwritten.</remarks>

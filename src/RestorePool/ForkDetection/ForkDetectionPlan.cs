@@ -8,9 +8,9 @@ using Snapshots.RestorePool.Elf;
 namespace Snapshots.RestorePool.ForkDetection;
 
 /// <summary>
-/// Where in a snapshot's address space OpenSSL asks for the process ID to notice forks, found in the symbol tables of the mapped files.
+/// Where in a snapshot's address space random generators ask for the process ID to notice forks, found in the symbol tables of the mapped files.
 /// <code>
-///   manifest ──► files with executable mappings ──► ElfFile ──► OpenSslImage: places in the file ──► mappings ──► addresses
+///   manifest ──► files with executable mappings ──► ElfFile ──► ForkDetectingImage: places in it ──► mappings ──► addresses
 /// </code>
 /// </summary>
 /// <remarks>docs/random-numbers.md says what this covers and what it does not.</remarks>
@@ -72,7 +72,7 @@ public sealed class ForkDetectionPlan
             }
             using var elf = ElfFile.Open(file.Path);
             if (elf is not null)
-                Add(file.Path, OpenSslImage.Inspect(elf), mappings);
+                Add(file.Path, ForkDetectingImage.Inspect(elf), mappings);
         }
         catch (Exception exception) when (exception is ElfFormatException or LinuxException or IOException)
         {
@@ -80,7 +80,7 @@ public sealed class ForkDetectionPlan
         }
     }
 
-    private void Add(string path, OpenSslImage image, Mapping[] mappings)
+    private void Add(string path, ForkDetectingImage image, Mapping[] mappings)
     {
         if (image.Remark is { } remark)
             _remarks.Add(remark);

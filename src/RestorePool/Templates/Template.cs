@@ -17,7 +17,7 @@ namespace Snapshots.RestorePool.Templates;
 /// 1. Check that this host can run the snapshot: CPU features, state size, vDSO, mapped files unchanged.
 /// 2. Compile the programs; lay them out in a gap of the snapshot's address space.
 /// 3. Start a husk with them; it unmaps itself and maps the snapshot's address space, then waits.
-/// 4. Write the page contents into it, and where OpenSSL looks for forks; let it go on to attributes and handlers.
+/// 4. Write the page contents into it, and what makes OpenSSL seed anew; let it go on to attributes and handlers.
 /// 5. From then on: an order with a sandbox and the clone's descriptors makes it fork, and report.
 /// </code>
 /// Thread-safe: orders are carried out one after the other. A clone that fails to start leaves the template as it was.

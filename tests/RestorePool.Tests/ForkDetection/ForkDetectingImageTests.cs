@@ -8,7 +8,7 @@ using Xunit;
 
 namespace Snapshots.RestorePool.Tests.ForkDetection;
 
-public sealed class OpenSslImageTests
+public sealed class ForkDetectingImageTests
 {
     private const string Shared = "-shared";
     private const string Position = "-fPIC";
@@ -44,10 +44,12 @@ public sealed class OpenSslImageTests
         Assert.Equal((ForkDetectionKind.AddressWord, sizeof(ulong)), (site.Kind, site.FileBytes.Length));
     }
 
-    [Fact]
-    public void A_provider_is_led_by_the_words_of_getpid()
+    [Theory]
+    [InlineData("OSSL_provider_init")]
+    [InlineData("gcry_create_nonce")]
+    public void Providers_and_libgcrypt_are_led_by_the_words_of_getpid(string export)
     {
-        using var library = new CompiledLibrary("#include <unistd.h>\nint OSSL_provider_init(void) { return getpid(); }", Shared, Position, Stripped);
+        using var library = new CompiledLibrary($"#include <unistd.h>\nint {export}(void) {{ return getpid(); }}", Shared, Position, Stripped);
         Assert.Equal(ForkDetectionKind.AddressWord, Assert.Single(Inspect(library.Path)!.Sites).Kind);
     }
 
@@ -102,7 +104,7 @@ public sealed class OpenSslImageTests
     [Fact]
     public void A_file_of_another_kind_is_none()
     {
-        Assert.Null(Inspect(typeof(OpenSslImage).Assembly.Location));
+        Assert.Null(Inspect(typeof(ForkDetectingImage).Assembly.Location));
         Assert.Null(Inspect("/dev/null"));
     }
 
@@ -180,10 +182,10 @@ public sealed class OpenSslImageTests
         return new Manifest { Files = { file }, Processes = { process } };
     }
 
-    private static OpenSslImage? Inspect(string path)
+    private static ForkDetectingImage? Inspect(string path)
     {
         using var elf = ElfFile.Open(path);
-        return elf is null ? null : OpenSslImage.Inspect(elf);
+        return elf is null ? null : ForkDetectingImage.Inspect(elf);
     }
 
     private static void AssertNoCrash(string path, byte[] bytes)

@@ -4,36 +4,37 @@ using Snapshots.RestorePool.Elf;
 namespace Snapshots.RestorePool.ForkDetection;
 
 /// <summary>
-/// Finds where an ELF file that contains OpenSSL (1.1.1 or later) asks for the process ID to notice a fork. Its random generators
-/// (crypto/rand, providers/implementations/rands/drbg.c) each keep the number that <c>openssl_get_fork_id()</c> returned when they were seeded, and
-/// seed again when it returns another; on Unix (crypto/threads_pthread.c) that function is a call of getpid(2).
+/// Finds where an ELF file asks for the process ID to notice a fork.
+/// <para>OpenSSL 1.1.1 and later: each random generator (providers/implementations/rands/drbg.c) keeps the number that <c>openssl_get_fork_id()</c>
+/// returned when it was seeded, and seeds again when it returns another; on Unix (crypto/threads_pthread.c) that function is a call of getpid(2).</para>
+/// <para>libgcrypt (random/random.c, random-drbg.c, random-csprng.c) compares getpid(2) itself, and asks for it nowhere else.</para>
 /// </summary>
 /// <remarks>
 /// <code>
 /// 1. openssl_get_fork_id is among the symbols (node, Python packages with OpenSSL inside): that function, if a jump fits over it and it is its
 ///    own. A linker may have merged it with others of the same code, such as libuv's uv_os_getpid.
-/// 2. Else a library that exports OpenSSL (libcrypto.so) or is a provider of it (fips.so): the words of its imported getpid. Whatever else asks
-///    there only mixes the number into seeds, or logs it. A program's own words stay: it may show its process ID to the world.
+/// 2. Else a library that exports OpenSSL (libcrypto.so), is a provider of it (fips.so), or is libgcrypt: the words of its imported getpid.
+///    Whatever else asks there only mixes the number into seeds, or logs it. A program's own words stay: it may show its process ID to the world.
 /// 3. Else, when symbols tell that it is OpenSSL: a remark.
 /// </code>
 /// A stripped file that exports nothing of OpenSSL is not recognised.
 /// </remarks>
-internal sealed record OpenSslImage(IReadOnlyList<ForkDetectionSite> Sites, string? Remark)
+internal sealed record ForkDetectingImage(IReadOnlyList<ForkDetectionSite> Sites, string? Remark)
 {
     private const string ForkIdFunction = "openssl_get_fork_id";
     private const string ProcessIdFunction = "getpid";
 
-    /// <summary>Defined by what consults openssl_get_fork_id, exported or through a provider's one door.</summary>
-    private static readonly string[] s_libraryMarks = ["OPENSSL_fork_child", "OSSL_provider_init"];
+    /// <summary>Exported by libraries that ask for the process ID to notice forks, and for nothing that the world sees.</summary>
+    private static readonly string[] s_libraryMarks = ["OPENSSL_fork_child", "OSSL_provider_init", "gcry_create_nonce"];
 
-    /// <summary>Defined by OpenSSL 1.1.1 and 3 and by no library derived from older ones (BoringSSL, AWS-LC, LibreSSL).</summary>
+    /// <summary>Defined by OpenSSL 1.1.1 and later; BoringSSL, which notices forks by other means, has none of them.</summary>
     private static readonly string[] s_openSslMarks = ["OPENSSL_fork_child", "OSSL_PROVIDER_load", "RAND_DRBG_new"];
 
-    private static readonly OpenSslImage s_none = new([], null);
+    private static readonly ForkDetectingImage s_none = new([], null);
 
     /// <exception cref="ElfFormatException">The file is malformed.</exception>
     /// <exception cref="IOException">It cannot be read.</exception>
-    public static OpenSslImage Inspect(ElfFile elf)
+    public static ForkDetectingImage Inspect(ElfFile elf)
     {
         string[] names = [ForkIdFunction, ProcessIdFunction, .. s_libraryMarks.Union(s_openSslMarks)];
         var exported = elf.FindSymbols(ElfSymbolTable.Dynamic, names);
@@ -41,13 +42,13 @@ internal sealed record OpenSslImage(IReadOnlyList<ForkDetectionSite> Sites, stri
         var functions = all.Where(IsForkIdFunction).DistinctBy(symbol => symbol.Value).ToList();
         var sites = functions.Select(function => FunctionSite(elf, function)).OfType<ForkDetectionSite>().ToList();
         if (functions.Count > 0 && sites.Count == functions.Count)
-            return new OpenSslImage(sites, null);
+            return new ForkDetectingImage(sites, null);
         if (!elf.HasInterpreter && exported.Any(symbol => symbol.IsDefined && s_libraryMarks.Contains(symbol.Name)))
             sites.AddRange(AddressWords(elf, exported));
         if (sites.Count > functions.Count)
-            return new OpenSslImage(sites, null);
+            return new ForkDetectingImage(sites, null);
         var isOpenSsl = functions.Count > 0 || all.Any(symbol => symbol.IsDefined && s_openSslMarks.Contains(symbol.Name));
-        return isOpenSsl ? new OpenSslImage(sites, $"{elf.Path}: {Reason(functions.Count > 0)}") : s_none;
+        return isOpenSsl ? new ForkDetectingImage(sites, $"{elf.Path}: {Reason(functions.Count > 0)}") : s_none;
     }
 
     private static bool IsForkIdFunction(ElfSymbol symbol) => symbol is { Name: ForkIdFunction, IsDefined: true, IsFunction: true };
