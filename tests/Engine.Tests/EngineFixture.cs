@@ -48,14 +48,15 @@ internal sealed class EngineFixture : IDisposable
 
     public RestoreEngine Engine { get; }
 
-    /// <param name="worker">Source text of a Python program that speaks the channel on descriptor 3.</param>
-    public SnapshotImage Create(CancellationToken cancellation, string worker = Worker)
+    /// <param name="worker">Source text of a program that speaks the channel on descriptor 3.</param>
+    /// <param name="interpreter">What runs it, with the option that takes source text.</param>
+    public SnapshotImage Create(CancellationToken cancellation, string worker = Worker, string interpreter = "python3 -c")
     {
         Creator.Create(
             new CreateRequest
             {
                 Name = "worker",
-                Command = ["/usr/bin/env", "python3", "-c", worker],
+                Command = ["/usr/bin/env", .. interpreter.Split(' '), worker],
                 Ready = new ChannelReadiness(),
                 Environment = [$"PATH={Environment.GetEnvironmentVariable("PATH")}"],
                 WorkingDirectory = "/",

@@ -33,6 +33,17 @@ public sealed class RandomNumberTests : IDisposable
             os.write(3, line.encode())
         """;
 
+    /// <summary>The same in Node, whose OpenSSL is inside the program and whose code is changed; without a child.</summary>
+    private const string NodeWorker = """
+        const { randomBytes } = require('node:crypto');
+        const fs = require('node:fs');
+        randomBytes(16);
+        fs.writeSync(3, 'ready\n');
+        const line = Buffer.alloc(65536);
+        while (fs.readSync(3, line) > 0)
+          fs.writeSync(3, `${process.pid} ${randomBytes(16).toString('hex')} ${randomBytes(16).toString('hex')}\n`);
+        """;
+
     /// <summary>Finds our page in its clone and calls the function in it without end, from a thread; answers what it returned last.</summary>
     private const string Caller = """
         import ctypes, os, ssl, threading
@@ -64,10 +75,12 @@ public sealed class RandomNumberTests : IDisposable
 
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
-    [Fact]
-    public void Generations_of_clones_never_repeat_a_random_number()
+    [Theory]
+    [InlineData("python3 -c", Worker)]
+    [InlineData("node -e", NodeWorker)]
+    public void Generations_of_clones_never_repeat_a_random_number(string interpreter, string worker)
     {
-        using var first = _fixture.Create(Cancellation, Worker);
+        using var first = _fixture.Create(Cancellation, worker, interpreter);
         using var parent = DrawInClones(first);
         using var second = _fixture.CreateFrom(parent, "second", Cancellation);
         using var child = DrawInClones(second);

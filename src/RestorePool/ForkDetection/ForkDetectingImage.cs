@@ -43,13 +43,15 @@ internal sealed record ForkDetectingImage(IReadOnlyList<ForkDetectionSite> Sites
         var sites = functions.Select(function => FunctionSite(elf, function)).OfType<ForkDetectionSite>().ToList();
         if (functions.Count > 0 && sites.Count == functions.Count)
             return new ForkDetectingImage(sites, null);
-        if (!elf.HasInterpreter && exported.Any(symbol => symbol.IsDefined && s_libraryMarks.Contains(symbol.Name)))
-            sites.AddRange(AddressWords(elf, exported));
-        if (sites.Count > functions.Count)
-            return new ForkDetectingImage(sites, null);
+        var words = IsLibraryOfRandomNumbers(elf, exported) ? AddressWords(elf, exported).ToList() : [];
+        if (words.Count > 0)
+            return new ForkDetectingImage(words, null);
         var isOpenSsl = functions.Count > 0 || all.Any(symbol => symbol.IsDefined && s_openSslMarks.Contains(symbol.Name));
         return isOpenSsl ? new ForkDetectingImage(sites, $"{elf.Path}: {Reason(functions.Count > 0)}") : s_none;
     }
+
+    private static bool IsLibraryOfRandomNumbers(ElfFile elf, List<ElfSymbol> exported) =>
+        !elf.HasInterpreter && exported.Any(symbol => symbol.IsDefined && s_libraryMarks.Contains(symbol.Name));
 
     private static bool IsForkIdFunction(ElfSymbol symbol) => symbol is { Name: ForkIdFunction, IsDefined: true, IsFunction: true };
 

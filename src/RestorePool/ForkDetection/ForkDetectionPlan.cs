@@ -16,6 +16,7 @@ namespace Snapshots.RestorePool.ForkDetection;
 /// <remarks>docs/random-numbers.md says what this covers and what it does not.</remarks>
 public sealed class ForkDetectionPlan
 {
+    private const uint PROT_READ = 1;
     private const uint PROT_EXEC = 4;
 
     private readonly List<PlacedSite> _sites = [];
@@ -94,10 +95,12 @@ public sealed class ForkDetectionPlan
         }
     }
 
+    /// <remarks>Loaders fill the holes between segments with inaccessible mappings of the same file, whose offsets name other segments' bytes.</remarks>
     private static bool IsIn(ForkDetectionSite site, Mapping mapping)
     {
         var end = site.FileOffset + (ulong)site.FileBytes.Length;
         return site.FileOffset >= mapping.FileOffset && end <= mapping.FileOffset + (mapping.End - mapping.Start)
+            && (mapping.Protection & PROT_READ) != 0
             && (site.Kind != ForkDetectionKind.Function || IsExecutable(mapping));
     }
 

@@ -174,6 +174,23 @@ public sealed class ForkDetectingImageTests
         Assert.Contains("moved away", Assert.Single(ForkDetectionPlan.For(manifest).Remarks), StringComparison.Ordinal);
     }
 
+    /// <summary>A hole between two segments, as loaders leave it: the file's offsets go on there, but nothing can be read.</summary>
+    [Fact]
+    public void A_plan_looks_for_words_only_where_they_can_be_read()
+    {
+        using var library = new CompiledLibrary(CompiledLibrary.LibraryOfOpenSsl, Shared, Position, Stripped);
+        _ = FileStatus.At(library.Path, followLast: true, out var status);
+        var site = Assert.Single(Inspect(library.Path)!.Sites);
+        var page = site.FileOffset & ~4095UL;
+        var manifest = ManifestOf(new FileIdentity { Path = library.Path, SizeBytes = status.SizeBytes, MtimeNs = status.ModifiedNanoseconds });
+        var mappings = manifest.Processes[0].Mappings;
+        mappings[0].FileOffset = 0x100_0000;
+        mappings.Add(new Mapping { Start = 0x20_0000, End = 0x20_1000, Kind = MappingKind.PrivateFile, FileOffset = page });
+        mappings.Add(new Mapping { Start = 0x30_0000, End = 0x30_1000, Protection = 3, Kind = MappingKind.PrivateFile, FileOffset = page });
+
+        Assert.Equal(0x30_0000 + (site.FileOffset - page), Assert.Single(ForkDetectionPlan.For(manifest).Sites).Address.Value);
+    }
+
     private static Manifest ManifestOf(FileIdentity file)
     {
         const uint readAndExecute = 5;
