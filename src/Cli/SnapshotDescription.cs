@@ -20,7 +20,8 @@ internal static class SnapshotDescription
             manifest.Launch?.WorkingDirectory,
             [.. manifest.Processes.Select(process => Describe(manifest, process))],
             [.. manifest.SharedMemory.Select(memory => new SharedMemoryDetails(memory.Id, memory.Name, memory.SizeBytes, StoredBytes(memory.Extents)))],
-            program);
+            program,
+            SnapshotRemarks.Of(manifest));
     }
 
     private static ProcessDetails Describe(Manifest manifest, ProcessImage process) => new(

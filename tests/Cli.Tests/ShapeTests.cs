@@ -50,6 +50,16 @@ public sealed class ShapeTests
     }
 
     [Fact]
+    public void Create_prints_the_names_that_are_promised()
+    {
+        var root = JsonSerializer.SerializeToElement(new CreatedSnapshot("web", "sha256:0", 1, 2, 3, 4, 5, 6, 7, ["a sentence"]), CliJsonContext.Default.CreatedSnapshot);
+        Assert.Equal(
+            ["name", "digest", "pages_bytes", "resident_bytes", "threads", "mappings", "descriptors", "stopped_microseconds", "ready_microseconds", "remarks"],
+            root.EnumerateObject().Select(property => property.Name));
+        Assert.Equal("a sentence", root.GetProperty("remarks")[0].GetString());
+    }
+
+    [Fact]
     public void The_outcome_of_clones_is_put_together_from_their_events()
     {
         var outcome = new CloneOutcome(new CloneRequest { Snapshot = "web", Count = 3, Wait = true });

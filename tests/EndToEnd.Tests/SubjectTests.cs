@@ -9,7 +9,7 @@ namespace Snapshots.EndToEnd.Tests;
 public class SubjectTests
 {
     private static readonly string[] Files =
-        ["memory.c", "registers.c", "threads.c", "signals.c", "timers.c", "rseq.c", "process.py", "sandbox.py", "randomness.py"];
+        ["memory.c", "registers.c", "threads.c", "signals.c", "timers.c", "rseq.c", "process.py", "sandbox.py", "randomness.py", "randomness.js", "randomness.cs"];
 
     public static TheoryData<string> All => [.. Files];
 
@@ -66,11 +66,14 @@ public class SubjectTests
         }
     }
 
-    [Fact]
-    public void Clones_do_not_repeat_each_others_random_numbers()
+    [Theory]
+    [InlineData("randomness.py")]
+    [InlineData("randomness.js")]
+    [InlineData("randomness.cs")]
+    public void Clones_do_not_repeat_each_others_random_numbers(string file)
     {
         using var farm = new Farm();
-        farm.Create("random", Workers.Subject("randomness.py"));
+        farm.Create("random", Workers.Subject(file));
 
         var rows = farm.CloneAndWait("random", Enumerable.Repeat("{\"restored\":true}", 10));
 

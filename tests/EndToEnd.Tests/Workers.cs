@@ -27,11 +27,18 @@ internal static class Workers
         _ => throw new ArgumentException($"no example is called {name}", nameof(name)),
     };
 
-    /// <param name="file">A file of tests/Subjects: <c>.py</c>, or <c>.c</c>, which is compiled.</param>
+    /// <param name="file">A file of tests/Subjects: <c>.py</c>, <c>.js</c>, or <c>.c</c> and <c>.cs</c>, which are compiled.</param>
     public static Worker Subject(string file)
     {
         var source = RepositoryRoot.Combine($"tests/Subjects/{file}");
-        return new Worker("channel", file.EndsWith(".c", StringComparison.Ordinal) ? [Compiled(source)] : ["python3", source])
+        IReadOnlyList<string> command = Path.GetExtension(file) switch
+        {
+            ".c" => [Compiled(source)],
+            ".cs" => ["dotnet", BuiltSubject(source)],
+            ".js" => ["node", source],
+            _ => ["python3", source],
+        };
+        return new Worker("channel", command)
         {
             Environment = new Dictionary<string, string> { ["SUBJECT_SANDBOXED"] = "1" },
         };
@@ -51,6 +58,16 @@ internal static class Workers
         if (!File.Exists(binary))
             ProgramRun.Execute(["gcc", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", binary, source], BuildLimit).MustSucceed();
         return binary;
+    }
+
+    private static string BuiltSubject(string source)
+    {
+        var name = Path.GetFileNameWithoutExtension(source);
+        var folder = Path.Combine(Binaries.Value, $"{name}-dotnet");
+        var assembly = Path.Combine(folder, $"{name}.dll");
+        if (!File.Exists(assembly))
+            ProgramRun.Execute(["dotnet", "build", source, "-c", "Release", "-o", folder, $"-p:AssemblyName={name}", "-v", "quiet"], BuildLimit).MustSucceed();
+        return assembly;
     }
 
     private static string Built(string example, string assembly)

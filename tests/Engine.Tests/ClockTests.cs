@@ -1,9 +1,7 @@
 using System.Globalization;
-using Snapshots.Images;
 using Snapshots.Linux.Syscalls;
 using Snapshots.RestorePool;
 using Snapshots.RestorePool.Clones;
-using Snapshots.Snapshotter;
 using Xunit;
 
 namespace Snapshots.Engine.Tests;
@@ -52,7 +50,7 @@ public sealed class ClockTests : IDisposable
     [Fact]
     public void Clocks_go_on_where_they_stood_and_no_wait_is_overdue()
     {
-        using var image = _fixture.Create(WaitingWorker, Cancellation);
+        using var image = _fixture.Create(Cancellation, WaitingWorker);
         var frozen = image.Manifest.Clocks.MonotonicNs / 1e9;
         // The wait would be over by now if the time in which the image lay in the store counted.
         Assert.False(SpinWait.SpinUntil(() => false, TimeSpan.FromSeconds(WaitSeconds)));
@@ -76,15 +74,14 @@ public sealed class ClockTests : IDisposable
     [InlineData(90_000_000, 90_000_001)]
     public void Clocks_of_another_boot_neither_run_backwards_nor_jump(long monotonicSeconds, long boottimeSeconds)
     {
-        using var image = _fixture.Create(IdleWorker, Cancellation);
+        using var image = _fixture.Create(Cancellation, IdleWorker);
         image.Manifest.Clocks.MonotonicNs = monotonicSeconds * 1_000_000_000;
         image.Manifest.Clocks.BoottimeNs = boottimeSeconds * 1_000_000_000;
         using var clone = _fixture.Launch(image);
         Ask(clone, monotonicSeconds, boottimeSeconds);
 
         // What is frozen from that clone goes on from there, not from the host's clock.
-        _fixture.Creator.Create(new CreateRequest { Name = "again", Pid = clone.HostPid, KeepRunning = true }, progress: null, Cancellation);
-        using var again = _fixture.Store.OpenImage("again");
+        using var again = _fixture.CreateFrom(clone, "again", Cancellation);
         using var grandchild = _fixture.Launch(again);
         Ask(grandchild, monotonicSeconds, boottimeSeconds);
     }
@@ -92,7 +89,7 @@ public sealed class ClockTests : IDisposable
     [Fact]
     public void Host_clocks_are_left_to_clones_when_that_is_asked_for()
     {
-        using var image = _fixture.Create(IdleWorker, Cancellation);
+        using var image = _fixture.Create(Cancellation, IdleWorker);
         image.Manifest.Clocks.MonotonicNs = 5_000_000_000;
         using var engine = RestoreEngine.Start(new RestoreOptions { SandboxPoolSize = 1, HostClocks = true });
         using var clone = engine.Launch(image, new CloneRequest { Id = "clone" });

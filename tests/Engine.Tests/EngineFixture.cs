@@ -49,16 +49,15 @@ internal sealed class EngineFixture : IDisposable
 
     public RestoreEngine Engine { get; }
 
-    public SnapshotImage Create(CancellationToken cancellation) => Create(Worker, cancellation);
-
-    /// <param name="worker">A Python program that talks on descriptor 3.</param>
-    public SnapshotImage Create(string worker, CancellationToken cancellation)
+    /// <param name="worker">Source text of a program that speaks the channel on descriptor 3.</param>
+    /// <param name="interpreter">What runs it, with the option that takes source text.</param>
+    public SnapshotImage Create(CancellationToken cancellation, string worker = Worker, string interpreter = "python3 -c")
     {
         Creator.Create(
             new CreateRequest
             {
                 Name = "worker",
-                Command = ["/usr/bin/env", "python3", "-c", worker],
+                Command = ["/usr/bin/env", .. interpreter.Split(' '), worker],
                 Ready = new ChannelReadiness(),
                 Environment = [$"PATH={Environment.GetEnvironmentVariable("PATH")}"],
                 WorkingDirectory = "/",
@@ -69,6 +68,13 @@ internal sealed class EngineFixture : IDisposable
     }
 
     public Clone Launch(SnapshotImage image) => Engine.Launch(image, new CloneRequest { Id = "clone" });
+
+    /// <summary>Freezes a clone, which runs on.</summary>
+    public SnapshotImage CreateFrom(Clone clone, string name, CancellationToken cancellation)
+    {
+        Creator.Create(new CreateRequest { Name = name, Pid = clone.HostPid, KeepRunning = true }, progress: null, cancellation);
+        return Store.OpenImage(name);
+    }
 
     /// <summary>The next line of a clone's channel.</summary>
     public static string Answer(Clone clone)

@@ -1,4 +1,3 @@
-using Snapshots.Snapshotter;
 using Xunit;
 
 namespace Snapshots.Engine.Tests;
@@ -19,14 +18,10 @@ public sealed class RefreezeTests : IDisposable
         EngineFixture.Ask(parent);
         Assert.Equal($"{pid} 2", EngineFixture.Answer(parent));
 
-        _fixture.Creator.Create(
-            new CreateRequest { Name = "child", Pid = parent.HostPid, KeepRunning = true },
-            progress: null,
-            TestContext.Current.CancellationToken);
+        using var child = _fixture.CreateFrom(parent, "child", TestContext.Current.CancellationToken);
 
         EngineFixture.Ask(parent);
         Assert.Equal($"{pid} 3", EngineFixture.Answer(parent));
-        using var child = _fixture.Store.OpenImage("child");
         Assert.DoesNotContain(child.Manifest.Processes[0].Mappings, mapping => StartsInsideEngine(image, mapping.Start));
         using var one = _fixture.Launch(child);
         using var two = _fixture.Launch(child);
@@ -46,11 +41,7 @@ public sealed class RefreezeTests : IDisposable
         for (var round = 0; round < 20; round++)
         {
             using var parent = _fixture.Launch(image);
-            _fixture.Creator.Create(
-                new CreateRequest { Name = "early", Pid = parent.HostPid, KeepRunning = true },
-                progress: null,
-                TestContext.Current.CancellationToken);
-            using var child = _fixture.Store.OpenImage("early");
+            using var child = _fixture.CreateFrom(parent, "early", TestContext.Current.CancellationToken);
             Assert.DoesNotContain(child.Manifest.Processes[0].Mappings, mapping => StartsInsideEngine(image, mapping.Start));
             using var clone = _fixture.Launch(child);
             // The parent may have answered before it was stopped; its clone then counts on.

@@ -86,7 +86,7 @@ internal static class CreateCommand
         var created = await CreateProgressLines.Run(invocation, progress => Task.Run(() => creator.Create(request, progress, cancellation))).ConfigureAwait(false);
         var row = SnapshotRows.Describe(request.Name, created.Digest, created.Manifest);
         var statistics = created.Manifest.Statistics;
-        var report = new CreatedSnapshot(row.Name, row.Digest, row.PagesBytes, row.ResidentBytes, row.Threads, row.Mappings, row.Descriptors, statistics.StoppedMicroseconds, statistics.ColdStartReadyMicroseconds is > 0 and var ready ? ready : null);
+        var report = new CreatedSnapshot(row.Name, row.Digest, row.PagesBytes, row.ResidentBytes, row.Threads, row.Mappings, row.Descriptors, statistics.StoppedMicroseconds, statistics.ColdStartReadyMicroseconds is > 0 and var ready ? ready : null, SnapshotRemarks.Of(created.Manifest));
         if (invocation.Json)
             Invocation.PrintJson(report, CliJsonContext.Default.CreatedSnapshot);
         else
@@ -129,5 +129,7 @@ internal static class CreateCommand
         if (created.ReadyMicroseconds is { } ready)
             Console.Out.WriteLine($"ready     {Units.Microseconds(ready)} after its launch");
         Console.Out.WriteLine($"stopped   {Units.Microseconds(created.StoppedMicroseconds)}");
+        foreach (var remark in created.Remarks)
+            Console.Out.WriteLine($"remark    {remark}");
     }
 }

@@ -3,6 +3,7 @@ using Snapshots.Cli.Json;
 using Snapshots.Host;
 using Snapshots.Images;
 using Snapshots.Programs;
+using Snapshots.RestorePool.ForkDetection;
 using Snapshots.RestorePool.Programs;
 
 namespace Snapshots.Cli.Commands;
@@ -36,7 +37,7 @@ internal static class InspectCommand
 
     private static string PrintedPrograms(SnapshotImage image)
     {
-        var programs = CompiledPrograms.Compile(image.Manifest);
+        var programs = CompiledPrograms.Compile(image.Manifest, ForkDetectionPlan.For(image.Manifest));
         var text = new StringWriter();
         text.WriteLine("memory program: an empty process becomes the template");
         ProgramPrinter.Print(programs.Memory, text);

@@ -33,6 +33,8 @@ internal static class SnapshotPrinter
         Console.Out.WriteLine($"ready     {snapshot.Readiness}{(details.ReadyMicroseconds is { } ready ? $", {Units.Microseconds(ready)} after its launch" : string.Empty)}");
         Console.Out.WriteLine($"stopped   {Units.Microseconds(details.StoppedMicroseconds)}");
         Console.Out.WriteLine($"memory    {Units.Bytes(snapshot.ResidentBytes)} resident, {Units.Bytes(snapshot.PagesBytes)} stored");
+        foreach (var remark in details.Remarks)
+            Console.Out.WriteLine($"remark    {remark}");
     }
 
     private static Table Threads(ProcessDetails process)

@@ -12,6 +12,7 @@ public sealed record SnapshotRow(
     int Descriptors,
     string Readiness);
 
+/// <param name="Remarks">What users of the snapshot should know, a sentence each.</param>
 public sealed record CreatedSnapshot(
     string Name,
     string Digest,
@@ -21,7 +22,8 @@ public sealed record CreatedSnapshot(
     int Mappings,
     int Descriptors,
     double StoppedMicroseconds,
-    double? ReadyMicroseconds);
+    double? ReadyMicroseconds,
+    IReadOnlyList<string> Remarks);
 
 public sealed record RemovedSnapshot(string Name, long FreedBytes);
 
@@ -33,7 +35,8 @@ public sealed record SnapshotDetails(
     string? WorkingDirectory,
     IReadOnlyList<ProcessDetails> Processes,
     IReadOnlyList<SharedMemoryDetails> SharedMemory,
-    IReadOnlyList<string>? Program);
+    IReadOnlyList<string>? Program,
+    IReadOnlyList<string> Remarks);
 
 public sealed record HostDetails(string KernelRelease, int CpuFlags, uint XstateBytes);
 

@@ -1,10 +1,12 @@
+using System.Security.Cryptography;
 using Snapshots.AddressSpace;
 using Snapshots.Images.V1;
 using Snapshots.Programs;
+using Snapshots.RestorePool.ForkDetection;
 
 namespace Snapshots.RestorePool.Programs;
 
-/// <summary>The two programs of a snapshot and where everything of ours lies; pure, made from the manifest alone.</summary>
+/// <summary>The two programs of a snapshot and where everything of ours lies; pure, made from the manifest and from what its <see cref="ForkDetectionPlan"/> found.</summary>
 public sealed class CompiledPrograms
 {
     private readonly VirtualAddress _control;
@@ -31,12 +33,12 @@ public sealed class CompiledPrograms
     internal ContentsPlan Contents { get; }
 
     /// <exception cref="RestoreUnsupportedException">The snapshot holds what this version cannot restore.</exception>
-    public static CompiledPrograms Compile(Manifest manifest)
+    public static CompiledPrograms Compile(Manifest manifest, ForkDetectionPlan forkDetection)
     {
         var process = manifest.Processes[0];
         var frames = new FramePlan(process);
         var contents = new ContentsPlan(manifest, process);
-        var plan = RegionPlan.For(process, frames.SizeBytes, contents.SizeBytes);
+        var plan = RegionPlan.For(process, frames.SizeBytes, forkIdentity: !forkDetection.IsEmpty, contents.SizeBytes);
         contents.Place(plan.Contents);
         var cloneCompiler = new CloneCompiler(manifest, process, plan, contents, frames);
         var clone = cloneCompiler.Compile();
@@ -45,9 +47,11 @@ public sealed class CompiledPrograms
     }
 
     /// <summary>Starts a husk with both programs; it begins with the memory program.</summary>
+    /// <remarks>Each start has another key: a snapshot of a clone must not meet the number that its own template gave it.</remarks>
     internal Husk Start() => Husk.Start(
         Plan.Whole,
         [
+            .. ForkIdentityPart(),
             new ProgramPart(Plan.Stub.Start, Stub.Code.ToArray()),
             new ProgramPart(Plan.Frames.Start, _frames),
             new ProgramPart(Plan.CloneEntries.Start, Clone.EncodedEntries),
@@ -57,4 +61,10 @@ public sealed class CompiledPrograms
         ],
         Plan.MemoryEntries.Start,
         _control);
+
+    private IEnumerable<ProgramPart> ForkIdentityPart()
+    {
+        if (Plan.ForkIdentity.LengthBytes > 0)
+            yield return new ProgramPart(Plan.ForkIdentity.Start, ForkIdentityFunction.Build(RandomNumberGenerator.GetInt32(1, ForkIdentityFunction.MaximumKey)));
+    }
 }

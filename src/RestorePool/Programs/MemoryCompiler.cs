@@ -60,6 +60,8 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
         _builder.Syscall(SyscallNumber.RtSigprocmask, "all signals blocked", SIG_SETMASK, _builder.Word(ulong.MaxValue), 0, 8);
         _builder.Syscall(SyscallNumber.Mprotect, "stub", plan.Stub.Start, plan.Stub.LengthBytes, PROT_READ | PROT_EXEC);
         _builder.Syscall(SyscallNumber.Mprotect, "signal frames", plan.Frames.Start, plan.Frames.LengthBytes, PROT_READ);
+        if (plan.ForkIdentity.LengthBytes > 0)
+            _builder.Syscall(SyscallNumber.Mprotect, "fork identity", plan.ForkIdentity.Start, plan.ForkIdentity.LengthBytes, PROT_READ | PROT_EXEC);
         _builder.Syscall(SyscallNumber.Mprotect, "programs", plan.CloneEntries.Start, plan.Whole.End - plan.CloneEntries.Start, PROT_READ | PROT_WRITE);
         // Where the control socket ends up no descriptor of the snapshot is wanted; close-on-exec is moot, no program is ever executed here.
         _builder.Syscall(SyscallNumber.Dup2, "control socket", Husk.InitialControlDescriptor, control.ControlDescriptor);

@@ -7,8 +7,8 @@ namespace Snapshots.RestorePool.Programs;
 /// <summary>
 /// Where the engine's own memory lies in a template: one range in the middle of the largest gap between the snapshot's mappings.
 /// <code>
-///   stub | frames | clone entries | clone data | contents | memory entries | memory data
-///   kept in every clone  | gone when application code runs | gone when the template is built
+///   stub | frames | fork identity | clone entries | clone data | contents | memory entries | memory data
+///   kept in every clone           | gone when application code runs | gone when the template is built
 /// </code>
 /// </summary>
 /// <remarks>
@@ -21,11 +21,12 @@ public sealed record RegionPlan
     private const ulong ProgramDataBytes = 32UL << 20;
     private const ulong LowestAddress = 0x1_0000_0000;
 
-    private RegionPlan(AddressRange stub, AddressRange frames, ulong contentsBytes)
+    private RegionPlan(AddressRange stub, AddressRange frames, ulong forkIdentityBytes, ulong contentsBytes)
     {
         Stub = stub;
         Frames = frames;
-        CloneEntries = AddressRange.FromLength(frames.End, ProgramEntriesBytes);
+        ForkIdentity = AddressRange.FromLength(frames.End, forkIdentityBytes);
+        CloneEntries = AddressRange.FromLength(ForkIdentity.End, ProgramEntriesBytes);
         CloneData = AddressRange.FromLength(CloneEntries.End, ProgramDataBytes);
         Contents = AddressRange.FromLength(CloneData.End, contentsBytes);
         MemoryEntries = AddressRange.FromLength(Contents.End, ProgramEntriesBytes);
@@ -36,6 +37,12 @@ public sealed record RegionPlan
 
     /// <summary>One signal frame per thread, read-only.</summary>
     public AddressRange Frames { get; }
+
+    /// <summary>
+    /// The page of the <see cref="ForkIdentityFunction"/>, or empty where nothing calls it. Not beside the stub: both are readable and executable,
+    /// the kernel would show them as one mapping, and a later freeze leaves out the one and must keep the other.
+    /// </summary>
+    public AddressRange ForkIdentity { get; }
 
     public AddressRange CloneEntries { get; }
 
@@ -61,18 +68,19 @@ public sealed record RegionPlan
     public ProgramLayout MemoryLayout => new(Stub, MemoryEntries, MemoryData);
 
     /// <exception cref="RestoreUnsupportedException">The snapshot leaves no gap that is large enough.</exception>
-    public static RegionPlan For(ProcessImage process, ulong framesBytes, ulong contentsBytes)
+    public static RegionPlan For(ProcessImage process, ulong framesBytes, bool forkIdentity, ulong contentsBytes)
     {
         var zero = new VirtualAddress(LowestAddress);
         var frames = Aligned(framesBytes);
         var contents = Aligned(contentsBytes);
-        var length = PageSize.Bytes + frames + contents + (2 * (ProgramEntriesBytes + ProgramDataBytes));
+        var identity = forkIdentity ? PageSize.Bytes : 0;
+        var length = PageSize.Bytes + frames + identity + contents + (2 * (ProgramEntriesBytes + ProgramDataBytes));
         var gap = LargestGap(process);
         if (gap.LengthBytes < length + PageSize.HugeBytes)
             throw new RestoreUnsupportedException($"no free address range of {length} bytes: the largest gap between the snapshot's mappings is {gap} ({gap.LengthBytes} bytes)");
         var start = (gap.Start + ((gap.LengthBytes - length) / 2)).AlignDown(PageSize.HugeBytes);
         var stub = AddressRange.FromLength(start > zero ? start : zero, PageSize.Bytes);
-        return new RegionPlan(stub, AddressRange.FromLength(stub.End, frames), contents);
+        return new RegionPlan(stub, AddressRange.FromLength(stub.End, frames), identity, contents);
     }
 
     private static AddressRange LargestGap(ProcessImage process)

@@ -5,6 +5,7 @@ using Snapshots.Images.V1;
 using Snapshots.Linux.Syscalls;
 using Snapshots.Programs;
 using Snapshots.RestorePool.Clones;
+using Snapshots.RestorePool.ForkDetection;
 using Snapshots.RestorePool.Programs;
 using Snapshots.Sandboxes;
 
@@ -16,7 +17,7 @@ namespace Snapshots.RestorePool.Templates;
 /// 1. Check that this host can run the snapshot: CPU features, state size, vDSO, mapped files unchanged.
 /// 2. Compile the programs; lay them out in a gap of the snapshot's address space.
 /// 3. Start a husk with them; it unmaps itself and maps the snapshot's address space, then waits.
-/// 4. Write the page contents into it; let it go on to attributes and handlers.
+/// 4. Write the page contents into it, and what makes OpenSSL seed anew; let it go on to attributes and handlers.
 /// 5. From then on: an order with a sandbox and a socket makes it fork a child, which talks through that socket by itself.
 /// </code>
 /// Thread-safe: forks are made one after the other, their children go on side by side. A clone that fails to start leaves the template as it was.
@@ -72,13 +73,15 @@ public sealed class Template : IDisposable
         HostCheck.Require(image.Manifest, hostClocks);
         var process = image.Manifest.Processes[0];
         var name = image.Name ?? image.Digest.ToString();
-        var programs = CompiledPrograms.Compile(image.Manifest);
+        var forkDetection = ForkDetectionPlan.For(image.Manifest);
+        var programs = CompiledPrograms.Compile(image.Manifest, forkDetection);
         var husk = programs.Start();
         try
         {
             AwaitReady(husk, programs, name);
             var loader = new PageLoader(image.Pages, husk.Pid, husk.PidFd);
             loader.Load(process, programs.Contents, programs.Plan.Contents);
+            ForkDetectionPatch.Apply(husk.Pid, forkDetection, process, programs.Plan.ForkIdentity.Start + ForkIdentityFunction.EntryOffset);
             husk.Send(stackalloc byte[sizeof(ulong)]);
             AwaitReady(husk, programs, name);
             return new Template(name, husk, programs, image.Manifest, hostClocks ? null : image.Manifest.Clocks, clock.Elapsed, loader.BytesLoaded);

@@ -43,7 +43,7 @@ internal static class CompiledC
         #include <asm/prctl.h>
         #include <linux/audit.h>
         #include <linux/capability.h>
-        #include <linux/elf.h>
+        #include <elf.h>
         #include <linux/fs.h>
         #include <linux/futex.h>
         #include <linux/inet_diag.h>
