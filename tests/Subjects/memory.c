@@ -27,6 +27,8 @@ static char *island(size_t bytes)
     return whole + PAGE;
 }
 
+enum { HEAP_PAGES = 700, CHUNKS = 12, CHUNK_PAGES = 64 };
+
 static void fill(char *at, size_t bytes, unsigned seed)
 {
     for (size_t i = 0; i < bytes; i++)
@@ -212,13 +214,22 @@ int main(void)
     MUST(pread(exe, first_bytes, sizeof first_bytes, 0) == sizeof first_bytes);
     close(exe);
 
+    // Chunks such as allocators keep, each alone in its 2 MiB, written but for their first and last page.
+    char *chunks[CHUNKS];
+    for (int i = 0; i < CHUNKS; i++)
+    {
+        chunks[i] = map((CHUNK_PAGES + 2) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | (i % 2 ? MAP_NORESERVE : 0), -1, 0);
+        map(2 << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        fill(chunks[i] + PAGE, CHUNK_PAGES * PAGE, 30 + i);
+    }
+
     // The program's own data, its heap and its stack.
     fill(in_data, sizeof in_data, 15);
     fill(in_bss + PAGE, PAGE, 16);
     MUST(sbrk(0) != (void *)-1);
-    char *heap = sbrk(3 * PAGE);
+    char *heap = sbrk(HEAP_PAGES * PAGE);
     MUST(heap != (void *)-1);
-    fill(heap, 3 * PAGE, 17);
+    fill(heap, HEAP_PAGES * PAGE, 17);
     void *break_before = sbrk(0);
     char on_stack[256];
     fill(on_stack, sizeof on_stack, 18);
@@ -285,10 +296,18 @@ int main(void)
 
     check(filled(in_data, sizeof in_data, 15), ".data differs");
     check(zero(in_bss, PAGE) && filled(in_bss + PAGE, PAGE, 16) && zero(in_bss + 2 * PAGE, PAGE), ".bss differs");
-    check(filled(heap, 3 * PAGE, 17), "heap: contents differ");
+    check(filled(heap, HEAP_PAGES * PAGE, 17), "heap: contents differ");
     void *end_of_heap = sbrk(0); // stdio may have moved it meanwhile
     char *more = sbrk(256 * PAGE);
     check(more == end_of_heap && zero(more, 256 * PAGE), "heap: growth is not contiguous and zero (%p after %p)", (void *)more, end_of_heap);
+    // Down over the old end and up again: what was given back comes back as zeros, what was not is as it was.
+    check(sbrk(-(256 + 8) * PAGE) != (void *)-1 && sbrk(16 * PAGE) == (char *)end_of_heap - 8 * PAGE, "heap: cannot shrink over its old end and grow");
+    check(zero((char *)end_of_heap - 8 * PAGE, 16 * PAGE), "heap: what was given back is not zero");
+    check(filled(heap, (HEAP_PAGES - 8) * PAGE, 17) || (char *)end_of_heap != heap + HEAP_PAGES * PAGE, "heap: contents differ after it shrank");
+    for (int i = 0; i < CHUNKS; i++)
+        check(filled(chunks[i] + PAGE, CHUNK_PAGES * PAGE, 30 + i), "chunk %d: contents differ", i);
+    check(madvise(chunks[0], (CHUNK_PAGES + 2) * PAGE, MADV_DONTNEED) == 0 && zero(chunks[0], (CHUNK_PAGES + 2) * PAGE), "chunk emptied after the restore is not zero");
+    check(munmap(chunks[1] + 8 * PAGE, 8 * PAGE) == 0 && filled(chunks[1] + PAGE, 7 * PAGE, 31), "a hole in a chunk reaches beyond itself");
     char *block = malloc(3 << 20);
     check(block != NULL, "malloc after the restore");
     memset(block, 1, 3 << 20);

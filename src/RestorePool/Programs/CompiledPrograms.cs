@@ -12,9 +12,10 @@ public sealed class CompiledPrograms
     private readonly VirtualAddress _control;
     private readonly byte[] _frames;
 
-    private CompiledPrograms(RegionPlan plan, ContentsPlan contents, RestoreProgram memory, RestoreProgram clone, VirtualAddress control, byte[] frames)
+    private CompiledPrograms(RegionPlan plan, StagingPlan staging, ContentsPlan contents, RestoreProgram memory, RestoreProgram clone, VirtualAddress control, byte[] frames)
     {
         Plan = plan;
+        Staging = staging;
         Contents = contents;
         Memory = memory;
         Clone = clone;
@@ -30,6 +31,9 @@ public sealed class CompiledPrograms
 
     public RegionPlan Plan { get; }
 
+    /// <summary>Where memory is built before it is moved.</summary>
+    internal StagingPlan Staging { get; }
+
     internal ContentsPlan Contents { get; }
 
     /// <exception cref="RestoreUnsupportedException">The snapshot holds what this version cannot restore.</exception>
@@ -38,12 +42,17 @@ public sealed class CompiledPrograms
         var process = manifest.Processes[0];
         var frames = new FramePlan(process);
         var contents = new ContentsPlan(manifest, process);
-        var plan = RegionPlan.For(process, frames.SizeBytes, forkIdentity: !forkDetection.IsEmpty, contents.SizeBytes);
+        var staging = StagingPlan.For(process);
+        var plan = RegionPlan.For(process, frames.SizeBytes, forkIdentity: !forkDetection.IsEmpty, contents.SizeBytes, staging.LengthBytes);
+        if (plan.Staging is { } stagingStart)
+            staging.Place(stagingStart);
+        else
+            staging = StagingPlan.None;
         contents.Place(plan.Contents);
         var cloneCompiler = new CloneCompiler(manifest, process, plan, contents, frames);
         var clone = cloneCompiler.Compile();
-        var memory = new MemoryCompiler(manifest, process, plan, cloneCompiler.Control, cloneCompiler.Start).Compile();
-        return new CompiledPrograms(plan, contents, memory, clone, cloneCompiler.Control.Address, frames.Build(plan.Frames));
+        var memory = new MemoryCompiler(manifest, process, plan, staging, cloneCompiler.Control, cloneCompiler.Start).Compile();
+        return new CompiledPrograms(plan, staging, contents, memory, clone, cloneCompiler.Control.Address, frames.Build(plan.Frames));
     }
 
     /// <summary>Starts a husk with both programs; it begins with the memory program.</summary>

@@ -12,12 +12,13 @@ namespace Snapshots.RestorePool.Programs;
 /// <code>
 /// 1. Block signals, narrow our own protections, keep only the control socket.
 /// 2. Unmap everything that is not ours: the husk's ELF, stack and vDSO.
-/// 3. Map the vDSO and every mapping of the snapshot, with advice; report, and wait while the contents are written from outside.
+/// 3. Map the vDSO and every mapping of the snapshot, with advice, anonymous memory in a staging area; report, and wait while the contents are
+///    written from outside. Move what was staged to its addresses.
 /// 4. Final protections, the address space's own numbers (PR_SET_MM_MAP), signal handlers, limits and attributes that fork hands on.
 /// 5. Continue with the clone program.
 /// </code>
 /// </summary>
-internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, RegionPlan plan, ControlBlock control, VirtualAddress cloneProgram)
+internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, RegionPlan plan, StagingPlan staging, ControlBlock control, VirtualAddress cloneProgram)
 {
     private const int PROT_READ = 1;
     private const int PROT_WRITE = 2;
@@ -35,6 +36,7 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
         _builder.Syscall(SyscallNumber.Munmap, "addresses above the program", plan.Whole.End, PageSize.UserAddressLimit - plan.Whole.End.Value);
         EmitMappings();
         EmitAwaitContents();
+        EmitMoves();
         EmitFinalProtections();
         EmitLayout();
         new AttributeCompiler(_builder, process).EmitInherited();
@@ -72,11 +74,15 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
     private void EmitMappings()
     {
         const int ARCH_MAP_VDSO_64 = 0x2003;
+        foreach (var (area, noReserve) in staging.Areas)
+            EmitMap("staging area", area, PROT_READ | PROT_WRITE, MAP_FIXED_NOREPLACE | MAP_PRIVATE | MAP_ANONYMOUS | (noReserve ? MAP_NORESERVE : 0), fd: -1, offset: 0);
         var descriptors = new Dictionary<(uint File, bool Writable), int>();
         foreach (var mapping in process.Mappings)
         {
             switch (mapping.Kind)
             {
+                case MappingKind.PrivateAnonymous when staging.AddressOf(mapping) is not null:
+                    break; // Comes from the staging area when it is filled.
                 case MappingKind.Vdso:
                     _builder.Syscall(SyscallNumber.ArchPrctl, SubjectOf(mapping), ARCH_MAP_VDSO_64, mapping.Start);
                     break;
@@ -109,12 +115,49 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
 
     private void EmitMap(Mapping mapping, int fd, ulong offset, uint flags)
     {
-        var subject = SubjectOf(mapping);
-        _builder.Syscall(SyscallNumber.Mmap, subject, mapping.Start, mapping.End - mapping.Start, BuildProtection(mapping), flags, fd, offset)
-            .ExpectValue((long)mapping.Start);
-        foreach (var (name, advice) in VmFlags.AdviceOf(mapping))
-            _builder.Syscall(SyscallNumber.Madvise, $"{subject} ({name})", mapping.Start, mapping.End - mapping.Start, advice);
+        EmitMap(SubjectOf(mapping), RangeOf(mapping), BuildProtection(mapping), flags, fd, offset);
+        EmitAdvice(mapping);
     }
+
+    private void EmitMap(string subject, AddressRange range, uint protection, uint flags, int fd, ulong offset) =>
+        _builder.Syscall(SyscallNumber.Mmap, subject, range.Start, range.LengthBytes, protection, flags, fd, offset).ExpectValue((long)range.Start.Value);
+
+    private void EmitAdvice(Mapping mapping)
+    {
+        foreach (var (name, advice) in VmFlags.AdviceOf(mapping))
+            _builder.Syscall(SyscallNumber.Madvise, $"{SubjectOf(mapping)} ({name})", mapping.Start, mapping.End - mapping.Start, advice);
+        EmitName(mapping);
+    }
+
+    /// <summary>PR_SET_VMA_ANON_NAME of PR_SET_VMA(2const), Linux 5.17. Names inform only: a kernel without them (CONFIG_ANON_VMA_NAME) refuses and nothing is lost.</summary>
+    private void EmitName(Mapping mapping)
+    {
+        const int PR_SET_VMA = 0x53564d41;
+        const int PR_SET_VMA_ANON_NAME = 0;
+        const string Prefix = "[anon:";
+        if (!mapping.Label.StartsWith(Prefix, StringComparison.Ordinal) || !mapping.Label.EndsWith(']'))
+            return;
+        var name = _builder.Text(mapping.Label[Prefix.Length..^1]);
+        _builder.Syscall(SyscallNumber.Prctl, SubjectOf(mapping), PR_SET_VMA, PR_SET_VMA_ANON_NAME, mapping.Start, mapping.End - mapping.Start, name).IgnoreResult();
+    }
+
+    private void EmitMoves()
+    {
+        const int MREMAP_MAYMOVE = 1;
+        const int MREMAP_FIXED = 2;
+        foreach (var mapping in process.Mappings)
+        {
+            if (staging.AddressOf(mapping) is not { } staged)
+                continue;
+            var length = mapping.End - mapping.Start;
+            _builder.Syscall(SyscallNumber.Mremap, SubjectOf(mapping), staged, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, mapping.Start).ExpectValue((long)mapping.Start);
+            EmitAdvice(mapping);
+        }
+        foreach (var (area, _) in staging.Areas)
+            _builder.Syscall(SyscallNumber.Munmap, "staging area", area.Start, area.LengthBytes);
+    }
+
+    private static AddressRange RangeOf(Mapping mapping) => new(new VirtualAddress(mapping.Start), new VirtualAddress(mapping.End));
 
     /// <summary>Descriptors 0, 1, 2, … are free now, so the number of each open is known.</summary>
     private int Open(Dictionary<(uint File, bool Writable), int> descriptors, uint file, bool writable)

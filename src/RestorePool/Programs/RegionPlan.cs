@@ -10,6 +10,7 @@ namespace Snapshots.RestorePool.Programs;
 ///   stub | frames | fork identity | clone entries | clone data | contents | memory entries | memory data
 ///   kept in every clone           | gone when application code runs | gone when the template is built
 /// </code>
+/// While the template is built, the staging area (<see cref="StagingPlan"/>) lies behind it.
 /// </summary>
 /// <remarks>
 /// Signal frames are kept beside the stub and not below the threads' stack pointers: a Go stack is a few KiB in the middle of a heap, and what
@@ -55,6 +56,9 @@ public sealed record RegionPlan
 
     public AddressRange MemoryData { get; }
 
+    /// <summary>Where memory may be staged while the template is built; null when there is no room.</summary>
+    public VirtualAddress? Staging { get; private set; }
+
     public AddressRange Whole => new(Stub.Start, MemoryData.End);
 
     /// <summary>What the last thread of a clone unmaps on its way out.</summary>
@@ -68,7 +72,7 @@ public sealed record RegionPlan
     public ProgramLayout MemoryLayout => new(Stub, MemoryEntries, MemoryData);
 
     /// <exception cref="RestoreUnsupportedException">The snapshot leaves no gap that is large enough.</exception>
-    public static RegionPlan For(ProcessImage process, ulong framesBytes, bool forkIdentity, ulong contentsBytes)
+    public static RegionPlan For(ProcessImage process, ulong framesBytes, bool forkIdentity, ulong contentsBytes, ulong stagingBytes)
     {
         var zero = new VirtualAddress(LowestAddress);
         var frames = Aligned(framesBytes);
@@ -78,9 +82,14 @@ public sealed record RegionPlan
         var gap = LargestGap(process);
         if (gap.LengthBytes < length + PageSize.HugeBytes)
             throw new RestoreUnsupportedException($"no free address range of {length} bytes: the largest gap between the snapshot's mappings is {gap} ({gap.LengthBytes} bytes)");
-        var start = (gap.Start + ((gap.LengthBytes - length) / 2)).AlignDown(PageSize.HugeBytes);
+        // Without room for staging, memory is built in its place: forks are slower then.
+        var behind = stagingBytes + (2 * PageSize.HugeBytes);
+        var staging = gap.LengthBytes >= length + behind + PageSize.HugeBytes;
+        var start = (gap.Start + ((gap.LengthBytes - length - (staging ? behind : 0)) / 2)).AlignDown(PageSize.HugeBytes);
         var stub = AddressRange.FromLength(start > zero ? start : zero, PageSize.Bytes);
-        return new RegionPlan(stub, AddressRange.FromLength(stub.End, frames), identity, contents);
+        var plan = new RegionPlan(stub, AddressRange.FromLength(stub.End, frames), identity, contents);
+        plan.Staging = staging ? (plan.Whole.End + PageSize.HugeBytes).AlignUp(PageSize.HugeBytes) : null;
+        return plan;
     }
 
     private static AddressRange LargestGap(ProcessImage process)

@@ -9,6 +9,7 @@ internal static class VmFlags
     public const string GrowsDown = "gd";
     public const string Locked = "lo";
     public const string MayWrite = "mw";
+    public const string NoHugePages = "nh";
     public const string NoReserve = "nr";
     public const string WipeOnFork = "wf";
 
@@ -25,7 +26,7 @@ internal static class VmFlags
                 "sr" => 2, // MADV_SEQUENTIAL
                 "mg" => 12, // MADV_MERGEABLE
                 "hg" => 14, // MADV_HUGEPAGE
-                "nh" => 15, // MADV_NOHUGEPAGE
+                NoHugePages => 15, // MADV_NOHUGEPAGE
                 "dd" => 16, // MADV_DONTDUMP
                 WipeOnFork => 18, // MADV_WIPEONFORK
                 _ => 0,

@@ -17,18 +17,27 @@ namespace Snapshots.RestorePool.Templates;
 /// </remarks>
 internal static class HugePages
 {
-    private const ulong PagesPerBlock = PageSize.HugeBytes / PageSize.Bytes;
-
     /// <summary>A block is worth a huge page when at most one eighth of it would be zeros that the snapshot does not have.</summary>
-    private const ulong DensePages = PagesPerBlock * 7 / 8;
+    private const uint DensePages = PageDensity.PagesPerBlock * 7 / 8;
 
+    /// <summary>Backs the dense blocks of a mapping that is built in its place.</summary>
     public static void Prepare(int pid, SafeFileHandle pidFd, Mapping mapping)
     {
-        if (mapping.Has("nh"))
+        if (mapping.Has(VmFlags.NoHugePages))
             return;
+        var start = new VirtualAddress(mapping.Start);
+        var density = new PageDensity(new AddressRange(start, new VirtualAddress(mapping.End)));
+        foreach (var extent in mapping.Extents)
+            density.Add(start + (extent.PageIndex * PageSize.Bytes), extent.PageCount);
+        Prepare(pid, pidFd, density.Runs(DensePages));
+    }
+
+    /// <param name="runs">Whole blocks of 2 MiB, each run within one mapping.</param>
+    public static void Prepare(int pid, SafeFileHandle pidFd, IEnumerable<AddressRange> runs)
+    {
         Span<byte> zero = stackalloc byte[8];
         zero.Clear();
-        foreach (var run in DenseRuns(mapping))
+        foreach (var run in runs)
         {
             for (var block = run.Start; block < run.End; block += PageSize.HugeBytes)
                 ProcessVm.Write(pid, block, zero);
@@ -36,42 +45,5 @@ internal static class HugePages
             if (ProcessMadvise.Collapse(pidFd, run) == Errno.ESRCH)
                 return;
         }
-    }
-
-    /// <summary>Maximal runs of adjacent dense blocks.</summary>
-    internal static IEnumerable<AddressRange> DenseRuns(Mapping mapping)
-    {
-        var first = new VirtualAddress(mapping.Start).AlignUp(PageSize.HugeBytes);
-        var end = new VirtualAddress(mapping.End).AlignDown(PageSize.HugeBytes);
-        if (first >= end)
-            yield break;
-        var counts = CountPages(mapping, first, (int)((end - first) / PageSize.HugeBytes));
-        for (var i = 0; i < counts.Length; i++)
-        {
-            if (counts[i] < DensePages)
-                continue;
-            var start = i;
-            while (i < counts.Length && counts[i] >= DensePages)
-                i++;
-            yield return new AddressRange(first + ((ulong)start * PageSize.HugeBytes), first + ((ulong)i * PageSize.HugeBytes));
-        }
-    }
-
-    private static ulong[] CountPages(Mapping mapping, VirtualAddress first, int blocks)
-    {
-        var counts = new ulong[blocks];
-        foreach (var extent in mapping.Extents)
-        {
-            var page = mapping.Start + (extent.PageIndex * PageSize.Bytes);
-            var end = page + (extent.PageCount * PageSize.Bytes);
-            while (page < end)
-            {
-                var blockEnd = Math.Min(end, (page & ~(PageSize.HugeBytes - 1)) + PageSize.HugeBytes);
-                if (page >= first.Value && (page - first.Value) / PageSize.HugeBytes is var block && block < (ulong)blocks)
-                    counts[block] += (blockEnd - page) / PageSize.Bytes;
-                page = blockEnd;
-            }
-        }
-        return counts;
     }
 }

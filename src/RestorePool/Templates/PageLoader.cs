@@ -21,8 +21,9 @@ internal sealed class PageLoader(IPageReader pages, int pid, SafeFileHandle pidF
     /// <summary>Bytes of pages written.</summary>
     public long BytesLoaded { get; private set; }
 
-    public void Load(ProcessImage process, ContentsPlan contents, AddressRange contentsRange)
+    public void Load(ProcessImage process, StagingPlan staging, ContentsPlan contents, AddressRange contentsRange)
     {
+        HugePages.Prepare(pid, pidFd, staging.HugeBlocks(process));
         using var memory = File.OpenHandle(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/mem"), FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
         foreach (var mapping in process.Mappings)
         {
@@ -32,9 +33,11 @@ internal sealed class PageLoader(IPageReader pages, int pid, SafeFileHandle pidF
             var start = new VirtualAddress(mapping.Start);
             if (MemoryCompiler.IsFilledThroughPages(mapping))
             {
-                HugePages.Prepare(pid, pidFd, mapping);
+                var built = staging.AddressOf(mapping);
+                if (built is null)
+                    HugePages.Prepare(pid, pidFd, mapping);
                 foreach (var extent in mapping.Extents)
-                    LoadExtent(extent, start + (extent.PageIndex * PageSize.Bytes), (address, bytes) => ProcessVm.Write(pid, address, bytes));
+                    LoadExtent(extent, (built ?? start) + (extent.PageIndex * PageSize.Bytes), (address, bytes) => ProcessVm.Write(pid, address, bytes));
             }
             else
             {

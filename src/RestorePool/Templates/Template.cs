@@ -80,7 +80,7 @@ public sealed class Template : IDisposable
         {
             AwaitReady(husk, programs, name);
             var loader = new PageLoader(image.Pages, husk.Pid, husk.PidFd);
-            loader.Load(process, programs.Contents, programs.Plan.Contents);
+            loader.Load(process, programs.Staging, programs.Contents, programs.Plan.Contents);
             ForkDetectionPatch.Apply(husk.Pid, forkDetection, process, programs.Plan.ForkIdentity.Start + ForkIdentityFunction.EntryOffset);
             husk.Send(stackalloc byte[sizeof(ulong)]);
             AwaitReady(husk, programs, name);
