@@ -28,6 +28,7 @@ public sealed class CloneDriver(RestoreEngine engine, SnapshotImage image, IAnsw
         {
             var answer = probe.Await(clone.Channel, clone.OpenNetworkNamespace);
             var microseconds = (MonotonicClock.NowNanoseconds() - clone.RequestedNanoseconds) / 1000.0;
+            clone.NoteAnswered();
             AwaitEnd(clone);
             return new CloneSample(clone.Timings, microseconds, answer);
         }

@@ -107,7 +107,7 @@ public sealed class RestoreEngine : IDisposable
 
     private Template Build(SnapshotImage image)
     {
-        var template = Template.Build(image, _options.HostClocks);
+        var template = Template.Build(image, _options);
         _parking.Open(template);
         return template;
     }

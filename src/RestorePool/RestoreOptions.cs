@@ -6,6 +6,9 @@ public sealed record RestoreOptions
     /// <summary>Clones that are kept parked per template unless somebody chooses otherwise.</summary>
     public const int DefaultParkedClones = 4;
 
+    /// <summary>1.25 MiB.</summary>
+    public const ulong DefaultPrefaultedPages = 320;
+
     /// <summary>Sandboxes kept ready; each is a process of a few pages with five namespaces.</summary>
     public int SandboxPoolSize { get; init; } = 16;
 
@@ -14,6 +17,11 @@ public sealed record RestoreOptions
     /// the snapshot, a few hundred KiB per 100 MiB. 0 forks every clone on demand.
     /// </summary>
     public int ParkedClones { get; init; } = DefaultParkedClones;
+
+    /// <summary>
+    /// Most pages of which a clone gets copies at its birth because the first clones of its snapshot all wrote to them. 0 leaves it to page faults.
+    /// </summary>
+    public ulong PrefaultedPages { get; init; } = DefaultPrefaultedPages;
 
     /// <summary>
     /// Leave clones the host's CLOCK_MONOTONIC and CLOCK_BOOTTIME instead of letting both go on where they stood at the freeze: for programs that

@@ -44,8 +44,8 @@ public sealed class RefreezeTests : IDisposable
             using var child = _fixture.CreateFrom(parent, "early", TestContext.Current.CancellationToken);
             Assert.DoesNotContain(child.Manifest.Processes[0].Mappings, mapping => StartsInsideEngine(image, mapping.Start));
             using var clone = _fixture.Launch(child);
-            // The parent may have answered before it was stopped; its clone then counts on.
-            Assert.Matches($"^{EngineFixture.Answer(parent).Split(' ')[0]} [12]$", EngineFixture.Answer(clone));
+            // The parent may have answered before it was stopped, and its clone then counts on; or have been about to, and its clone answers twice.
+            Assert.Matches($"^{EngineFixture.Answer(parent).Split(' ')[0]} [12]$", EngineFixture.Answer(clone).Split('\n')[0]);
             _fixture.Engine.Drop(child.Digest.ToString());
         }
     }

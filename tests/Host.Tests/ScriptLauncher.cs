@@ -90,6 +90,10 @@ internal sealed class ScriptLauncher : ICloneLauncher, IDisposable
 
         public SafeFileHandle PidFd => process.PidFd;
 
+        public void NoteAnswered()
+        {
+        }
+
         public ExitStatus? TryGetExit() => process.TryGetExit();
 
         public void Kill() => process.Kill();

@@ -63,6 +63,8 @@ public sealed class CloneRecord : IDisposable
     public void SetAnswer(byte[] line)
     {
         _answer = line;
+        // Not on the thread that reads the output of all clones.
+        ThreadPool.UnsafeQueueUserWorkItem(process => process.NoteAnswered(), Process, preferLocal: false);
         Listener?.Invoke(new CloneEvent
         {
             Index = Index,

@@ -121,6 +121,8 @@ public sealed class EngineLauncher : ICloneLauncher, IDisposable
 
         public SafeFileHandle PidFd => clone.PidFd;
 
+        public void NoteAnswered() => clone.NoteAnswered();
+
         public ExitStatus? TryGetExit() => clone.TryGetExit();
 
         public void Kill() => clone.Kill();

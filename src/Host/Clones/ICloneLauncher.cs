@@ -47,6 +47,9 @@ public interface IRunningClone : IDisposable
     /// <summary>Becomes readable when the first process ended.</summary>
     SafeFileHandle PidFd { get; }
 
+    /// <summary>It has given its first answer and may still run: a moment to learn from what it touched. May take some milliseconds.</summary>
+    void NoteAnswered();
+
     /// <summary>Reaps the first process if it has ended; null while it runs.</summary>
     ExitStatus? TryGetExit();
 

@@ -97,6 +97,11 @@ public sealed unsafe class PagemapScan : IDisposable
     public List<AddressRange> ExistingPages(AddressRange range) =>
         Scan(range, PageCategories.Present | PageCategories.Swapped, required: 0, excluded: KnownGuard);
 
+    /// <summary>The pages of files in <paramref name="range"/> that are in the page tables of this process; shared memory counts as a file.</summary>
+    /// <exception cref="LinuxException">ENOTTY: the kernel is older than 6.7.</exception>
+    public List<AddressRange> FilePages(AddressRange range) =>
+        Scan(range, anyOf: 0, required: PageCategories.Present | PageCategories.File, excluded: 0);
+
     /// <summary>The guard pages that MADV_GUARD_INSTALL left in <paramref name="range"/>; none on kernels before 6.15, which cannot tell.</summary>
     /// <exception cref="LinuxException">ENOTTY: the kernel is older than 6.7.</exception>
     public List<AddressRange> GuardPages(AddressRange range) =>

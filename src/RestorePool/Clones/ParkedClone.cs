@@ -54,7 +54,7 @@ internal sealed class ParkedClone : IDisposable
                 var clockOffset = 0L;
                 if (startWith is not null && Send(template, control, startWith, out clockOffset) is not Errno.None and var errno)
                     throw new LinuxException("sendmsg", errno, $"start order of a clone of {template.Name}");
-                return new ParkedClone(template, sandbox, control, template.Fork(sandbox, theirs)) { _clockOffsetNanoseconds = clockOffset };
+                return new ParkedClone(template, sandbox, control, template.Fork(sandbox, theirs, inBackground: startWith is null)) { _clockOffsetNanoseconds = clockOffset };
             }
         }
         catch
@@ -152,6 +152,6 @@ internal sealed class ParkedClone : IDisposable
     {
         _handedOver = true;
         _control.Dispose();
-        return new Clone(request, generation, _process, _sandbox, ends) { RequestedNanoseconds = requestedNanoseconds, Timings = timings };
+        return new Clone(request, generation, _template.WorkingSetRecorder, _process, _sandbox, ends) { RequestedNanoseconds = requestedNanoseconds, Timings = timings };
     }
 }

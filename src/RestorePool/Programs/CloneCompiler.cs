@@ -13,7 +13,7 @@ namespace Snapshots.RestorePool.Programs;
 /// birth, which may lie any time before somebody wants the clone:
 /// 1. Enter the sandbox's mount, IPC, UTS and network namespaces; it was born in its PID namespace under its own pid.
 /// 2. Talk through its own control socket from here on. Session, working directory, host name.
-/// 3. Memory objects, and the descriptors that may grow old.
+/// 3. Memory objects, and the descriptors that may grow old. Copies of the pages that every clone writes.
 /// 4. Park: wait for the start order, which brings the ends of its stdio and channel, and its clocks.
 /// start:
 /// 5. Clocks. The other descriptors.
@@ -37,6 +37,7 @@ internal sealed class CloneCompiler
     private readonly DescriptorCompiler _descriptors;
     private readonly ClockCompiler _clocks;
     private readonly bool _hasClocks;
+    private readonly PrefaultTable _prefault;
 
     public CloneCompiler(Manifest manifest, ProcessImage process, RegionPlan plan, ContentsPlan contents, FramePlan frames)
     {
@@ -48,6 +49,7 @@ internal sealed class CloneCompiler
         _threads = new ThreadCompiler(_builder, process, plan, frames);
         _clocks = new ClockCompiler(_builder, Control);
         _hasClocks = manifest.Clocks is not null;
+        _prefault = new PrefaultTable(_builder);
         _descriptors = new DescriptorCompiler(new DescriptorStage
         {
             Builder = _builder,
@@ -63,6 +65,9 @@ internal sealed class CloneCompiler
     private const int ControlDescriptorMargin = 16;
 
     public ControlBlock Control { get; }
+
+    /// <summary>Where the ranges are listed of which each clone gets its own copy at its birth.</summary>
+    public VirtualAddress PrefaultTable => _prefault.Address;
 
     /// <summary>First entry: where the memory program continues.</summary>
     public VirtualAddress Start => _plan.CloneEntries.Start;
@@ -163,11 +168,13 @@ internal sealed class CloneCompiler
             _clocks.EmitAhead();
         _descriptors.CompileAhead();
         EmitMemoryOfTheClone();
+        _prefault.Emit();
     }
 
     private void EmitStart(OrderBuffer order)
     {
         _times.Emit(ClonePhase.Started);
+        SchedulingCompiler.EmitStepForward(_builder, _process.Threads[0]);
         if (_hasClocks)
             _clocks.EmitStart(order);
         _descriptors.CompileRest();

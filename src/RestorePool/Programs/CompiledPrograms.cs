@@ -36,6 +36,9 @@ public sealed class CompiledPrograms
 
     internal ContentsPlan Contents { get; }
 
+    /// <summary>See <see cref="Programs.PrefaultTable"/>.</summary>
+    internal VirtualAddress PrefaultTable { get; private init; }
+
     /// <exception cref="RestoreUnsupportedException">The snapshot holds what this version cannot restore.</exception>
     public static CompiledPrograms Compile(Manifest manifest, ForkDetectionPlan forkDetection)
     {
@@ -52,7 +55,7 @@ public sealed class CompiledPrograms
         var cloneCompiler = new CloneCompiler(manifest, process, plan, contents, frames);
         var clone = cloneCompiler.Compile();
         var memory = new MemoryCompiler(manifest, process, plan, staging, cloneCompiler.Control, cloneCompiler.Start).Compile();
-        return new CompiledPrograms(plan, staging, contents, memory, clone, cloneCompiler.Control.Address, frames.Build(plan.Frames));
+        return new CompiledPrograms(plan, staging, contents, memory, clone, cloneCompiler.Control.Address, frames.Build(plan.Frames)) { PrefaultTable = cloneCompiler.PrefaultTable };
     }
 
     /// <summary>Starts a husk with both programs; it begins with the memory program.</summary>

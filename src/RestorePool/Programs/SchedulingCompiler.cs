@@ -9,6 +9,16 @@ internal static class SchedulingCompiler
 {
     private const int PRIO_PROCESS = 0;
 
+    /// <summary>Whether a template may step back while it forks clones to park: those have to come forward again.</summary>
+    public static bool MayStepBack { get; } = Capabilities.Has(Capability.SystemNice);
+
+    /// <summary>Takes the nice value that a clone was to have, whatever its template had when it was born.</summary>
+    public static void EmitStepForward(ProgramBuilder builder, ThreadImage main)
+    {
+        if (MayStepBack)
+            builder.Syscall(SyscallNumber.Setpriority, "nice value of a started clone", PRIO_PROCESS, 0, main.Scheduling?.Nice ?? 0);
+    }
+
     /// <summary>Sets what differs from what a husk is born with; for the calling thread.</summary>
     public static void Emit(ProgramBuilder builder, ThreadImage thread, string subject) => Emit(builder, thread, new Scheduling(), subject);
 

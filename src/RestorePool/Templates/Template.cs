@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Microsoft.Win32.SafeHandles;
+using Snapshots.AddressSpace;
 using Snapshots.Images;
 using Snapshots.Images.V1;
 using Snapshots.Linux.Syscalls;
@@ -7,6 +8,7 @@ using Snapshots.Programs;
 using Snapshots.RestorePool.Clones;
 using Snapshots.RestorePool.ForkDetection;
 using Snapshots.RestorePool.Programs;
+using Snapshots.RestorePool.WorkingSets;
 using Snapshots.Sandboxes;
 
 namespace Snapshots.RestorePool.Templates;
@@ -27,17 +29,26 @@ public sealed class Template : IDisposable
     private readonly Husk _husk;
     private readonly Lock _gate = new();
     private readonly byte[] _message = new byte[CloneTimestamps.MessageBytes];
+    /// <summary>They take nothing but entries in page tables, one page of those for 512.</summary>
+    private const ulong MostFilePages = 16 * 1024;
+
+    private readonly ulong _mostPrefaultedPages;
+    private readonly int _nice;
+    private int _isBack;
     private ulong _orders;
 
-    private Template(string name, Husk husk, CompiledPrograms programs, Manifest manifest, Clocks? clocks, TimeSpan buildTime, long bytesLoaded)
+    private Template(string name, Husk husk, CompiledPrograms programs, Manifest manifest, RestoreOptions options, TimeSpan buildTime, long bytesLoaded)
     {
         Name = name;
         _husk = husk;
         Programs = programs;
         Externals = ExternalPlan.For(manifest.Processes[0]);
-        Clocks = clocks;
+        Clocks = options.HostClocks ? null : manifest.Clocks;
+        _mostPrefaultedPages = options.PrefaultedPages;
         BuildTime = buildTime;
         BytesLoaded = bytesLoaded;
+        _nice = manifest.Processes[0].Threads[0].Scheduling?.Nice ?? 0;
+        WorkingSetRecorder = new WorkingSetRecorder(manifest.Processes[0], SetWorkingSet);
     }
 
     /// <summary>Of the snapshot, for messages.</summary>
@@ -60,17 +71,19 @@ public sealed class Template : IDisposable
     /// <summary>The descriptors that come with every start order, in this order.</summary>
     public IReadOnlyList<ExternalSlot> Externals { get; }
 
+    /// <summary>Learns from the first clones which pages all of them touch.</summary>
+    internal WorkingSetRecorder WorkingSetRecorder { get; }
+
     /// <summary>What the clocks of a clone begin with; null gives clones the host's clocks.</summary>
     internal Clocks? Clocks { get; }
 
-    /// <param name="hostClocks">Clones keep the host's clocks.</param>
     /// <exception cref="RestoreUnsupportedException">This host cannot run the snapshot.</exception>
     /// <exception cref="ProgramFailedException">The kernel refused a step; names the call and the object.</exception>
     /// <exception cref="ImageException">The image is damaged.</exception>
-    public static Template Build(SnapshotImage image, bool hostClocks = false)
+    public static Template Build(SnapshotImage image, RestoreOptions options)
     {
         var clock = Stopwatch.StartNew();
-        HostCheck.Require(image.Manifest, hostClocks);
+        HostCheck.Require(image.Manifest, options.HostClocks);
         var process = image.Manifest.Processes[0];
         var name = image.Name ?? image.Digest.ToString();
         var forkDetection = ForkDetectionPlan.For(image.Manifest);
@@ -84,7 +97,7 @@ public sealed class Template : IDisposable
             ForkDetectionPatch.Apply(husk.Pid, forkDetection, process, programs.Plan.ForkIdentity.Start + ForkIdentityFunction.EntryOffset);
             husk.Send(stackalloc byte[sizeof(ulong)]);
             AwaitReady(husk, programs, name);
-            return new Template(name, husk, programs, image.Manifest, hostClocks ? null : image.Manifest.Clocks, clock.Elapsed, loader.BytesLoaded);
+            return new Template(name, husk, programs, image.Manifest, options, clock.Elapsed, loader.BytesLoaded);
         }
         catch
         {
@@ -99,11 +112,19 @@ public sealed class Template : IDisposable
     /// </summary>
     /// <exception cref="CloneStartException">The kernel refused the fork; the template is as it was.</exception>
     /// <exception cref="HuskDiedException">The template is gone; a child may have been born all the same.</exception>
-    internal SpawnedProcess Fork(Sandbox sandbox, SafeFileHandle controlSocket)
+    /// <param name="inBackground">Nobody waits for the child: the fork gives way to whatever else runs.</param>
+    internal SpawnedProcess Fork(Sandbox sandbox, SafeFileHandle controlSocket, bool inBackground)
     {
         Span<byte> order = stackalloc byte[sizeof(ulong)];
+        // Somebody waits: a fork in the background that holds the gate hurries up too.
+        if (!inBackground)
+            StepForward();
         lock (_gate)
         {
+            if (inBackground)
+                StepBack();
+            else
+                StepForward();
             OrderBuffer.Encode(++_orders, order);
             _husk.Send(order, sandbox.PidFd, controlSocket);
             return Born(AwaitReport(_orders));
@@ -136,10 +157,33 @@ public sealed class Template : IDisposable
         }
     }
 
+    /// <summary>Gives every clone that is born from now on what the first ones touched, before it asks for it.</summary>
+    internal void SetWorkingSet(TouchedPages pages)
+    {
+        // A hole costs a copy of a page that may never be written, or an entry for a page that lies in the page cache anyway.
+        var written = PageRanges.Of(pages.Written, largestHolePages: 2, PrefaultTable.MaxRanges / 2, _mostPrefaultedPages);
+        var read = PageRanges.Of(pages.FromFiles, largestHolePages: 16, PrefaultTable.MaxRanges / 2, _mostPrefaultedPages == 0 ? 0 : MostFilePages);
+        // Between orders the template reads nothing but its socket.
+        lock (_gate)
+            ProcessVm.Write(Pid, Programs.PrefaultTable, PrefaultTable.Encode(read, written));
+    }
+
     public void Dispose()
     {
         lock (_gate)
             _husk.Dispose();
+    }
+
+    private void StepBack()
+    {
+        if (SchedulingCompiler.MayStepBack && Interlocked.Exchange(ref _isBack, 1) == 0)
+            _ = Priority.Set(Pid, Priority.Lowest); // ESRCH: the order will tell.
+    }
+
+    private void StepForward()
+    {
+        if (Interlocked.Exchange(ref _isBack, 0) == 1)
+            _ = Priority.Set(Pid, _nice); // ESRCH: the order will tell.
     }
 
     /// <summary>The next report about <paramref name="order"/>; those of an order that we gave up waiting for must not be taken for this one's.</summary>

@@ -1,0 +1,90 @@
+using Snapshots.Images;
+using Snapshots.Linux.Proc;
+using Snapshots.RestorePool;
+using Snapshots.RestorePool.Clones;
+using Xunit;
+
+namespace Snapshots.Engine.Tests;
+
+/// <summary>Pages that every clone writes are there before it runs.</summary>
+[Collection(EngineFixture.Alone)]
+public sealed class WorkingSetTests : IDisposable
+{
+    private const int WrittenKib = 256;
+
+    /// <summary>The interpreter writes pages too; the limit is that of the engine, and a little for what a clone writes before it waits.</summary>
+    private const long MostKib = ((long)RestoreOptions.DefaultPrefaultedPages * 4) + 256;
+
+    /// <summary>Writes the same 64 pages for each request, checks that they hold what they should before and after, and waits for the next.</summary>
+    private const string Worker = """
+        import mmap, os
+        memory = mmap.mmap(-1, 4 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        for page in range(0, len(memory), 4096):
+            memory[page] = page // 4096 % 251
+        os.write(3, b"ready\n")
+        while True:
+            if not os.read(3, 65536):
+                os._exit(0)
+            good = all(memory[page] == page // 4096 % 251 for page in range(0, len(memory), 4096))
+            for page in range(100 * 4096, 164 * 4096, 4096):
+                memory[page + 1] = 1
+            os.write(3, b"good\n" if good else b"bad\n")
+        """;
+
+    private readonly EngineFixture _fixture = new(parkedClones: 1);
+
+    public void Dispose() => _fixture.Dispose();
+
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public void What_the_first_clones_wrote_the_next_ones_have_from_birth()
+    {
+        using var image = _fixture.Create(Cancellation, Worker);
+        Assert.InRange(PrivateKibOfOneThatWaits(_fixture.Engine, image), 0, WrittenKib / 2);
+        for (var i = 0; i < 3; i++)
+            AnswerAndNote(_fixture.Engine, image);
+
+        // The ones parked before it was known are used up first.
+        AnswerAndNote(_fixture.Engine, image);
+        _fixture.Engine.WaitUntilReady(image, Cancellation);
+        Assert.InRange(PrivateKibOfOneThatWaits(_fixture.Engine, image), WrittenKib, MostKib);
+        AnswerAndNote(_fixture.Engine, image);
+    }
+
+    [Fact]
+    public void Nothing_is_copied_ahead_when_that_is_not_wanted()
+    {
+        using var image = _fixture.Create(Cancellation, Worker);
+        using var engine = RestoreEngine.Start(new RestoreOptions { SandboxPoolSize = 1, ParkedClones = 0, PrefaultedPages = 0 });
+        for (var i = 0; i < 4; i++)
+            AnswerAndNote(engine, image);
+        Assert.InRange(PrivateKibOfOneThatWaits(engine, image), 0, WrittenKib / 2);
+    }
+
+    [Fact]
+    public void A_clone_that_has_ended_teaches_nothing()
+    {
+        using var image = _fixture.Create(Cancellation, Worker);
+        using var clone = _fixture.Launch(image);
+        clone.Kill();
+        _ = clone.WaitForExit();
+        clone.NoteAnswered();
+    }
+
+    private static void AnswerAndNote(RestoreEngine engine, SnapshotImage image)
+    {
+        using var clone = engine.Launch(image, new CloneRequest { Id = "clone" });
+        Assert.Equal("good", EngineFixture.Answer(clone));
+        clone.NoteAnswered();
+    }
+
+    private static long PrivateKibOfOneThatWaits(RestoreEngine engine, SnapshotImage image)
+    {
+        using var clone = engine.Launch(image, new CloneRequest { Id = "waiting", WithholdRequest = true });
+        var memory = SmapsRollup.Read(clone.HostPid);
+        clone.SendRequest("1");
+        Assert.Equal("good", EngineFixture.Answer(clone));
+        return (long)(memory.PrivateCleanKib + memory.PrivateDirtyKib);
+    }
+}
