@@ -131,12 +131,21 @@ public sealed class ImageStore
         {
             if (!File.Exists(path))
                 throw new ImageException(ImageFailure.NotFound, $"{path}: no snapshot is called \"{name}\"; list them");
-            return Change(path, () =>
-            {
-                File.Delete(path);
-                _files.SyncDirectory(_layout.Names);
-                return RemoveUnreachable();
-            });
+            return RemoveName(path);
+        }
+    }
+
+    /// <summary>As <see cref="Remove"/>, for an image that was found broken; null when the name has moved to another image since, or is gone.</summary>
+    /// <param name="seen">What the name led to when that was found; null when its file held no digest.</param>
+    /// <exception cref="ImageException">InvalidName; WriteFailed.</exception>
+    public RemovalReport? RemoveBroken(string name, SnapshotDigest? seen)
+    {
+        var path = _layout.NamePath(name);
+        using (_files.Lock(_layout.LockFile))
+        {
+            if (!File.Exists(path) || TryResolve(name) != seen)
+                return null;
+            return RemoveName(path);
         }
     }
 
@@ -167,6 +176,8 @@ public sealed class ImageStore
                 {
                     var namePath = _layout.NamePath(name);
                     var replaces = File.Exists(namePath);
+                    if (replaces)
+                        MarkCollecting();
                     pages.Publish();
                     WriteThenRename(manifest, _layout.BlobPath(manifestDigest.Hex));
                     _files.SyncDirectory(_layout.Blobs);
@@ -181,6 +192,28 @@ public sealed class ImageStore
                 RemoveUnreachable();
                 throw;
             }
+        }
+    }
+
+    // Called with the lock held.
+    private RemovalReport RemoveName(string path) => Change(path, () =>
+    {
+        MarkCollecting();
+        File.Delete(path);
+        _files.SyncDirectory(_layout.Names);
+        return RemoveUnreachable();
+    });
+
+    /// <summary>As <see cref="Resolve"/>; null when there is no digest.</summary>
+    public SnapshotDigest? TryResolve(string name)
+    {
+        try
+        {
+            return Resolve(name);
+        }
+        catch (ImageException)
+        {
+            return null;
         }
     }
 
@@ -215,10 +248,23 @@ public sealed class ImageStore
         }
     }
 
+    private void MarkCollecting()
+    {
+        try
+        {
+            File.Create(_layout.CollectingMark).Dispose();
+        }
+        catch (IOException)
+        {
+            // A full disk must not keep anybody from removing; if we die now, the next collection finds what is left.
+        }
+    }
+
     // Called with the lock held. A file that its writer still has open is locked and stays.
     private void RemoveLeftovers()
     {
-        foreach (var path in Directory.EnumerateFiles(_layout.Incoming))
+        var interrupted = File.Exists(_layout.CollectingMark);
+        foreach (var path in Directory.EnumerateFiles(_layout.Incoming).Where(path => path != _layout.CollectingMark))
         {
             try
             {
@@ -231,12 +277,20 @@ public sealed class ImageStore
             }
         }
         // A writer that died between making its files visible and naming them left what only a collection finds.
-        if (_packs?.RemoveLeftovers() == true)
+        interrupted |= _packs?.RemoveLeftovers() == true;
+        if (interrupted)
             Change(_layout.Root, RemoveUnreachable);
     }
 
     // Called with the lock held.
     private RemovalReport RemoveUnreachable()
+    {
+        var report = SweepUnreachable();
+        File.Delete(_layout.CollectingMark);
+        return report;
+    }
+
+    private RemovalReport SweepUnreachable()
     {
         var reachable = new HashSet<string>(StringComparer.Ordinal);
         var pages = new List<ReachablePages>();

@@ -39,13 +39,17 @@ internal sealed class PackedPageWriter : IPageWriter
     private (Sha256Value Digest, string Path) _mapFile;
 
     /// <param name="pin">New; becomes the writer's.</param>
-    public PackedPageWriter(DedupDomain domain, Pin pin)
+    /// <param name="alone">Store every page, as if the domain were empty: for images that leave the store.</param>
+    public PackedPageWriter(DedupDomain domain, Pin pin, bool alone = false)
     {
         _domain = domain;
         _pin = pin;
-        _known = Task.Run(() => KnownPages.Load(domain, pin));
+        _known = alone ? Task.FromResult(KnownPages.None(domain, pin)) : Task.Run(() => KnownPages.Load(domain, pin));
         _gatherer = new PageGatherer(domain.Root, StoreSegment);
     }
+
+    /// <summary>Once finished: where the page map lies, and the packs in the order in which it first needs them when no page was known before.</summary>
+    public (string Map, IReadOnlyList<string> Packs) Files => (_mapFile.Path, [.. _packs.Select(pack => pack.Path)]);
 
     public void Append(ulong pageIndex, ReadOnlySpan<byte> pages, IList<PageExtent> extents) => _gatherer.Append(pageIndex, pages, extents);
 

@@ -57,6 +57,10 @@ public sealed class PackedPages : IPageStorage
         return new PackedPageWriter(_written, Pin.Create(_written.Incoming));
     }
 
+    /// <summary>For an image that leaves the store: its packs hold all its pages and no others. Not to be published.</summary>
+    /// <exception cref="IOException">The disk refused.</exception>
+    internal PackedPageWriter CreateLoneWriter() => new(_written, SnapshotStore.CreatePin(_written), alone: true);
+
     public IPageReader Open(PageBlob pages)
     {
         var domain = Domain(pages.Map.Domain);
@@ -89,7 +93,8 @@ public sealed class PackedPages : IPageStorage
 
     private static List<StoredObject> FindGarbage(DedupDomain domain, IReadOnlyList<ReachablePages> reachable)
     {
-        var packs = Pin.ReadAll(domain.Incoming);
+        var pinned = Pin.ReadAll(domain.Incoming);
+        var packs = new HashSet<Sha256Value>();
         var maps = new HashSet<string>(StringComparer.Ordinal);
         foreach (var image in reachable.Where(image => image.Pages.Map.Domain == domain.Name))
         {
@@ -107,7 +112,7 @@ public sealed class PackedPages : IPageStorage
         return
         [
             .. domain.Storage.List(MapNames.Prefix).Where(stored => !maps.Contains(stored.Name)),
-            .. catalogue.Newest.Values.Where(pack => !packs.Contains(pack.Name.Id)).Select(pack => new StoredObject(pack.Name.ObjectName, pack.Bytes)),
+            .. catalogue.Newest.Values.Where(pack => !packs.Contains(pack.Name.Id) && !pinned.Contains(pack.Name.Id)).Select(pack => new StoredObject(pack.Name.ObjectName, pack.Bytes)),
             .. catalogue.Superseded,
         ];
     }

@@ -6,7 +6,7 @@ namespace Snapshots.PageStore.Tests;
 
 public sealed class RoundTripTests
 {
-    private const int Page = TestStore.Page;
+    private const int Page = TestImages.Page;
 
     [Fact]
     public void Any_pages_come_back_as_they_were_whatever_the_store_holds_already()
@@ -15,13 +15,13 @@ public sealed class RoundTripTests
         var gen = Gen.Select(Gen.Int[0, 40].Array[1, 400], Gen.Int[1, 300], Gen.Int.Array[1, 20]);
         gen.Sample((seeds, piecePages, reads) =>
         {
-            var memory = TestStore.Pages(seeds);
+            var memory = TestImages.Pages(seeds);
             store.Create("any", memory, piecePages);
             Assert.Equal(memory, store.Read("any"));
             using var image = store.Images.OpenImage("any");
             Assert.Equal((ulong)seeds.Count(seed => seed != 0) * Page, image.Pages.LengthBytes);
             var space = seeds.Where(seed => seed != 0).ToArray();
-            var expected = TestStore.Pages(space);
+            var expected = TestImages.Pages(space);
             foreach (var read in reads)
                 AssertRange(image, expected, new Random(read));
         }, iter: 60, threads: 1);
@@ -33,14 +33,14 @@ public sealed class RoundTripTests
     public void Equal_pages_are_stored_once_within_an_image_and_across_images()
     {
         using var store = new TestStore();
-        var memory = TestStore.Pages(Enumerable.Range(1, 64).Select(i => (i * 2) + 1));
+        var memory = TestImages.Pages(Enumerable.Range(1, 64).Select(i => (i * 2) + 1));
         store.Create("once", memory);
         var bytes = PackBytes(store);
         Assert.InRange(bytes, memory.Length, memory.Length + (64 * 32) + 1024);
         store.Create("again", memory);
         store.Create("twice", [.. memory, .. memory]);
         Assert.Single(store.Packs);
-        store.Create("more", [.. memory, .. TestStore.Pages(1001, 1003)]);
+        store.Create("more", [.. memory, .. TestImages.Pages(1001, 1003)]);
         Assert.Equal(2, store.Packs.Length);
         Assert.InRange(PackBytes(store) - bytes, 2 * Page, (2 * Page) + 512);
         Assert.Equal(memory, store.Read("again"));
@@ -79,7 +79,7 @@ public sealed class RoundTripTests
     public void Many_threads_read_one_image()
     {
         using var store = new TestStore();
-        var memory = TestStore.Pages(Enumerable.Range(1, 900));
+        var memory = TestImages.Pages(Enumerable.Range(1, 900));
         store.Create("a", memory);
         using var image = store.Images.OpenImage("a");
         Parallel.For(0, 32, new ParallelOptions { MaxDegreeOfParallelism = 4 }, i =>
@@ -94,9 +94,9 @@ public sealed class RoundTripTests
     public void Images_of_version_1_and_of_page_stores_live_in_one_store()
     {
         using var store = new TestStore();
-        var memory = TestStore.Pages(1, 2, 3);
+        var memory = TestImages.Pages(1, 2, 3);
         using (var writer = ImageStore.Open(store.Root, TestStore.Files).CreateWriter())
-            TestStore.Commit(writer, "old", memory);
+            TestImages.Commit(writer, "old", memory);
         store.Create("new", memory);
         Assert.Equal(store.Read("old"), store.Read("new"));
         store.Images.Remove("new");
@@ -112,7 +112,7 @@ public sealed class RoundTripTests
     public void An_image_that_is_open_stays_readable_when_it_is_removed()
     {
         using var store = new TestStore();
-        var memory = TestStore.Pages(Enumerable.Range(1, 50));
+        var memory = TestImages.Pages(Enumerable.Range(1, 50));
         store.Create("a", memory);
         using var image = store.Images.OpenImage("a");
         store.Images.Remove("a");

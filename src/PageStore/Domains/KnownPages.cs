@@ -23,6 +23,9 @@ internal sealed class KnownPages
         _pin = pin;
     }
 
+    /// <summary>Nothing is known.</summary>
+    public static KnownPages None(DedupDomain domain, Pin pin) => new(domain, pin);
+
     /// <summary>Reads the page tables of the domain's packs, up to the limit. What cannot be read is not counted on: fsck is there to tell.</summary>
     public static KnownPages Load(DedupDomain domain, Pin pin)
     {

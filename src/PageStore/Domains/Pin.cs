@@ -4,6 +4,12 @@ using Snapshots.Images;
 
 namespace Snapshots.PageStore.Domains;
 
+/// <summary>What the pins of a domain claim at one moment.</summary>
+internal sealed record PinnedPacks(IReadOnlySet<Sha256Value> Packs, bool All)
+{
+    public bool Contains(Sha256Value pack) => All || Packs.Contains(pack);
+}
+
 /// <summary>
 /// A writer's claim on a domain: a locked file in incoming/ whose name begins the names of all files that it makes there. One of them lists the packs it
 /// counts on, so that they are not collected before its image reaches them. The kernel gives up the lock when the writer dies; whoever finds the pin
@@ -13,6 +19,8 @@ internal sealed class Pin : IDisposable
 {
     private const string Suffix = ".pin";
     private const string ClaimsSuffix = ".claims";
+    // Ends the name of a pin that claims every pack, without writing a list: that needs no room on a full disk.
+    private const string Everything = "-all";
 
     private readonly SafeFileHandle _pin;
     // A file of its own: .NET lets nobody read a file that is locked.
@@ -32,7 +40,9 @@ internal sealed class Pin : IDisposable
 
     /// <summary>Makes a pin without packs. The caller holds the store's lock: until it is locked itself, a new pin looks like a dead one.</summary>
     /// <exception cref="IOException">The file cannot be made.</exception>
-    public static Pin Create(string incoming) => new(Path.Combine(incoming, Path.GetRandomFileName().Replace(".", "", StringComparison.Ordinal) + Suffix));
+    /// <param name="everything">Claim all packs, those included that come later.</param>
+    public static Pin Create(string incoming, bool everything = false) =>
+        new(Path.Combine(incoming, $"{Path.GetRandomFileName().Replace(".", "", StringComparison.Ordinal)}{(everything ? Everything : string.Empty)}{Suffix}"));
 
     /// <summary>A path in incoming/ that goes when the writer dies.</summary>
     public string NewFilePath() => $"{_path[..^Suffix.Length]}.{Interlocked.Increment(ref _files)}";
@@ -67,9 +77,11 @@ internal sealed class Pin : IDisposable
 
     /// <summary>The packs of all pins whose writers live. The caller holds the store's lock.</summary>
     /// <exception cref="ImageException">LimitExceeded, Malformed: a pin cannot be understood, so nothing may be collected.</exception>
-    public static HashSet<Sha256Value> ReadAll(string incoming)
+    public static PinnedPacks ReadAll(string incoming)
     {
         var packs = new HashSet<Sha256Value>();
+        if (PinsIn(incoming).Any(path => path.EndsWith(Everything + Suffix, StringComparison.Ordinal) && IsLocked(path)))
+            return new PinnedPacks(packs, All: true);
         foreach (var path in PinsIn(incoming).Where(IsLocked).Select(ClaimsOf))
         {
             string text;
@@ -93,7 +105,7 @@ internal sealed class Pin : IDisposable
                     : throw new ImageException(ImageFailure.Malformed, $"{path}: does not hold names of packs; remove it when no snapshot is being made"));
             }
         }
-        return packs;
+        return new PinnedPacks(packs, All: false);
     }
 
     /// <summary>Removes every file whose pin is dead or gone; dead pins stay until <see cref="RemoveDead"/>. The caller holds the store's lock.</summary>
