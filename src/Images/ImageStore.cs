@@ -45,9 +45,8 @@ public sealed class ImageStore
         var layout = new StoreLayout(Path.GetFullPath(directory));
         try
         {
-            Directory.CreateDirectory(layout.Blobs);
-            Directory.CreateDirectory(layout.Names);
-            Directory.CreateDirectory(layout.Incoming);
+            if (!Directory.Exists(layout.Incoming))
+                Make(layout, files);
             // Memory of processes is in there: nobody but the owner may look.
             File.SetUnixFileMode(layout.Root, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         }
@@ -59,6 +58,17 @@ public sealed class ImageStore
         using (files.Lock(layout.LockFile))
             store.RemoveLeftovers();
         return store;
+    }
+
+    private static void Make(StoreLayout layout, StoreFiles files)
+    {
+        Directory.CreateDirectory(layout.Blobs);
+        Directory.CreateDirectory(layout.Names);
+        foreach (var directory in new[] { layout.Blobs, layout.Root })
+            files.SyncDirectory(Path.GetDirectoryName(directory)!);
+        files.SyncDirectory(layout.Root);
+        // Last: where it is, all is.
+        Directory.CreateDirectory(layout.Incoming);
     }
 
     /// <summary>Whether an image may be called <paramref name="name"/>.</summary>
@@ -189,7 +199,7 @@ public sealed class ImageStore
             catch (ImageException failed) when (failed.Failure == ImageFailure.WriteFailed)
             {
                 // The disk is full, most likely: what is visible but unreachable would keep it so.
-                RemoveUnreachable();
+                Change(_layout.Root, RemoveUnreachable);
                 throw;
             }
         }

@@ -35,7 +35,16 @@ internal sealed class Pin : IDisposable
     {
         _path = path;
         _pin = File.OpenHandle(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None);
-        _claims = File.OpenHandle(ClaimsOf(path), FileMode.CreateNew, FileAccess.Write, FileShare.ReadWrite);
+        try
+        {
+            _claims = File.OpenHandle(ClaimsOf(path), FileMode.CreateNew, FileAccess.Write, FileShare.ReadWrite);
+        }
+        catch
+        {
+            File.Delete(path);
+            _pin.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Makes a pin without packs. The caller holds the store's lock: until it is locked itself, a new pin looks like a dead one.</summary>
