@@ -1,5 +1,6 @@
 using Snapshots.Images;
 using Snapshots.Linux.Syscalls;
+using Snapshots.PageStore;
 
 namespace Snapshots.Host;
 
@@ -7,5 +8,9 @@ namespace Snapshots.Host;
 public static class HostStore
 {
     /// <exception cref="ImageException">The directory cannot be made.</exception>
-    public static ImageStore Open(string directory) => ImageStore.Open(directory, new StoreFiles(DirectoryFlush.Sync, FileLock.Acquire));
+    public static ImageStore Open(string directory) => OpenWhole(directory).Images;
+
+    /// <summary>With the page store, for those who look after it.</summary>
+    /// <exception cref="ImageException">The directory cannot be made.</exception>
+    public static SnapshotStore OpenWhole(string directory) => SnapshotStore.Open(directory, new StoreFiles(DirectoryFlush.Sync, FileLock.Acquire));
 }

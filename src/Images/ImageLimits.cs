@@ -5,8 +5,14 @@ namespace Snapshots.Images;
 /// <summary>Every limit of an image, checked when it is written and again when it is read. The kernel's own maxima where it has them.</summary>
 public static class ImageLimits
 {
-    /// <summary>The version this program writes, and the newest it reads.</summary>
-    public const uint FormatVersion = 1;
+    /// <summary>Pages in a page store, found by a page map. The newest version that this program reads.</summary>
+    public const uint FormatVersion = 2;
+
+    /// <summary>Pages in a page file of the image's own; written by a store that has no page store.</summary>
+    public const uint PageFileVersion = 1;
+
+    /// <summary>It is held in memory while its image is open.</summary>
+    public const ulong MaxPageMapBytes = 1UL << 30;
 
     public const int MaxManifestBytes = 64 * 1024 * 1024;
 

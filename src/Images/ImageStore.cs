@@ -26,25 +26,27 @@ public sealed class ImageStore
 
     private readonly StoreLayout _layout;
     private readonly StoreFiles _files;
+    private readonly IPageStorage? _packs;
 
-    private ImageStore(StoreLayout layout, StoreFiles files)
+    private ImageStore(StoreLayout layout, StoreFiles files, IPageStorage? packs)
     {
         _layout = layout;
         _files = files;
+        _packs = packs;
     }
 
     public string Root => _layout.Root;
 
     /// <summary>Opens the store in <paramref name="directory"/>, making it when it is missing, and removes what crashed writers left.</summary>
+    /// <param name="packs">Takes the pages of new images and gives back those it took earlier; null for a page file with each image (version 1), which every store reads.</param>
     /// <exception cref="ImageException">WriteFailed: the directory cannot be made.</exception>
-    public static ImageStore Open(string directory, StoreFiles files)
+    public static ImageStore Open(string directory, StoreFiles files, IPageStorage? packs = null)
     {
         var layout = new StoreLayout(Path.GetFullPath(directory));
         try
         {
-            Directory.CreateDirectory(layout.Blobs);
-            Directory.CreateDirectory(layout.Names);
-            Directory.CreateDirectory(layout.Incoming);
+            if (!Directory.Exists(layout.Incoming))
+                Make(layout, files);
             // Memory of processes is in there: nobody but the owner may look.
             File.SetUnixFileMode(layout.Root, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         }
@@ -52,10 +54,21 @@ public sealed class ImageStore
         {
             throw new ImageException(ImageFailure.WriteFailed, $"{layout.Root}: cannot make the store: {cause.Message}; choose another directory with --store", cause);
         }
-        var store = new ImageStore(layout, files);
+        var store = new ImageStore(layout, files, packs);
         using (files.Lock(layout.LockFile))
             store.RemoveLeftovers();
         return store;
+    }
+
+    private static void Make(StoreLayout layout, StoreFiles files)
+    {
+        Directory.CreateDirectory(layout.Blobs);
+        Directory.CreateDirectory(layout.Names);
+        foreach (var directory in new[] { layout.Blobs, layout.Root })
+            files.SyncDirectory(Path.GetDirectoryName(directory)!);
+        files.SyncDirectory(layout.Root);
+        // Last: where it is, all is.
+        Directory.CreateDirectory(layout.Incoming);
     }
 
     /// <summary>Whether an image may be called <paramref name="name"/>.</summary>
@@ -71,8 +84,10 @@ public sealed class ImageStore
             // Under the lock, so that nobody takes the file for a leftover before it is locked itself (FileShare.None does that).
             using (_files.Lock(_layout.LockFile))
             {
+                if (_packs is not null)
+                    return new ImageWriter(this, _packs.CreateWriter());
                 var file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None);
-                return new ImageWriter(this, new PageBlobWriter(file, path));
+                return new ImageWriter(this, new PageBlobWriter(_layout, file, path));
             }
         }
         catch (Exception cause) when (cause is IOException or UnauthorizedAccessException)
@@ -98,10 +113,20 @@ public sealed class ImageStore
     /// <exception cref="ImageException">Every <see cref="ImageFailure"/> but WriteFailed.</exception>
     public SnapshotImage OpenImage(string nameOrDigest)
     {
-        var digest = Resolve(nameOrDigest);
-        var manifest = ReadManifest(digest, out _);
         var name = SnapshotDigest.TryParse(nameOrDigest, out _) ? null : nameOrDigest;
-        return new SnapshotImage(digest, name, manifest, OpenPages(manifest.Pages));
+        while (true)
+        {
+            var digest = Resolve(nameOrDigest);
+            try
+            {
+                var manifest = ReadManifest(digest, out _);
+                return new SnapshotImage(digest, name, manifest, OpenPages(manifest.Pages));
+            }
+            catch (ImageException gone) when (gone.Failure == ImageFailure.NotFound && name is not null && Resolve(name) != digest)
+            {
+                // The name moved to another image between the two steps, and its first image went.
+            }
+        }
     }
 
     /// <summary>All names, sorted; a damaged image is listed with its problem.</summary>
@@ -116,32 +141,89 @@ public sealed class ImageStore
         {
             if (!File.Exists(path))
                 throw new ImageException(ImageFailure.NotFound, $"{path}: no snapshot is called \"{name}\"; list them");
-            return Change(path, () =>
-            {
-                File.Delete(path);
-                _files.SyncDirectory(_layout.Names);
-                return CollectGarbage();
-            });
+            return RemoveName(path);
         }
     }
 
-    /// <summary>Makes finished files visible: blobs first, the name that reaches them last.</summary>
-    internal void Publish(string name, SnapshotDigest manifestDigest, byte[] manifest, string pagesPath, SnapshotDigest pagesDigest)
+    /// <summary>As <see cref="Remove"/>, for an image that was found broken; null when the name has moved to another image since, or is gone.</summary>
+    /// <param name="seen">What the name led to when that was found; null when its file held no digest.</param>
+    /// <exception cref="ImageException">InvalidName; WriteFailed.</exception>
+    public RemovalReport? RemoveBroken(string name, SnapshotDigest? seen)
+    {
+        var path = _layout.NamePath(name);
+        using (_files.Lock(_layout.LockFile))
+        {
+            if (!File.Exists(path) || TryResolve(name) != seen)
+                return null;
+            return RemoveName(path);
+        }
+    }
+
+    /// <summary>Removes every file that no name reaches; for stores where a removal had to keep them.</summary>
+    /// <exception cref="ImageException">WriteFailed.</exception>
+    public RemovalReport CollectGarbage()
+    {
+        using (_files.Lock(_layout.LockFile))
+            return Change(_layout.Root, RemoveUnreachable);
+    }
+
+    /// <summary>Calls <paramref name="look"/> with all names while nobody else can change names or files: it should be brief.</summary>
+    /// <exception cref="ImageException">WriteFailed, or what <paramref name="look"/> throws.</exception>
+    public T Examine<T>(Func<IReadOnlyList<ImageListing>, T> look)
+    {
+        using (_files.Lock(_layout.LockFile))
+            return Change(_layout.Root, () => look(List()));
+    }
+
+    /// <summary>Makes finished files visible: pages and manifest first, the name that reaches them last.</summary>
+    internal void Publish(string name, SnapshotDigest manifestDigest, byte[] manifest, IPageWriter pages)
     {
         using (_files.Lock(_layout.LockFile))
         {
-            Change(_layout.BlobPath(manifestDigest.Hex), () =>
+            try
             {
-                var namePath = _layout.NamePath(name);
-                var replaces = File.Exists(namePath);
-                // An existing blob of the same name holds the same bytes, or is damaged: replacing it is right either way.
-                File.Move(pagesPath, _layout.BlobPath(pagesDigest.Hex), overwrite: true);
-                WriteThenRename(manifest, _layout.BlobPath(manifestDigest.Hex));
-                _files.SyncDirectory(_layout.Blobs);
-                WriteThenRename(Encoding.ASCII.GetBytes($"{manifestDigest}\n"), namePath);
-                _files.SyncDirectory(_layout.Names);
-                return replaces ? CollectGarbage() : null;
-            });
+                Change(_layout.BlobPath(manifestDigest.Hex), () =>
+                {
+                    var namePath = _layout.NamePath(name);
+                    var replaces = File.Exists(namePath);
+                    if (replaces)
+                        MarkCollecting();
+                    pages.Publish();
+                    WriteThenRename(manifest, _layout.BlobPath(manifestDigest.Hex));
+                    _files.SyncDirectory(_layout.Blobs);
+                    WriteThenRename(Encoding.ASCII.GetBytes($"{manifestDigest}\n"), namePath);
+                    _files.SyncDirectory(_layout.Names);
+                    return replaces ? RemoveUnreachable() : null;
+                });
+            }
+            catch (ImageException failed) when (failed.Failure == ImageFailure.WriteFailed)
+            {
+                // The disk is full, most likely: what is visible but unreachable would keep it so.
+                Change(_layout.Root, RemoveUnreachable);
+                throw;
+            }
+        }
+    }
+
+    // Called with the lock held.
+    private RemovalReport RemoveName(string path) => Change(path, () =>
+    {
+        MarkCollecting();
+        File.Delete(path);
+        _files.SyncDirectory(_layout.Names);
+        return RemoveUnreachable();
+    });
+
+    /// <summary>As <see cref="Resolve"/>; null when there is no digest.</summary>
+    public SnapshotDigest? TryResolve(string name)
+    {
+        try
+        {
+            return Resolve(name);
+        }
+        catch (ImageException)
+        {
+            return null;
         }
     }
 
@@ -176,10 +258,23 @@ public sealed class ImageStore
         }
     }
 
+    private void MarkCollecting()
+    {
+        try
+        {
+            File.Create(_layout.CollectingMark).Dispose();
+        }
+        catch (IOException)
+        {
+            // A full disk must not keep anybody from removing; if we die now, the next collection finds what is left.
+        }
+    }
+
     // Called with the lock held. A file that its writer still has open is locked and stays.
     private void RemoveLeftovers()
     {
-        foreach (var path in Directory.EnumerateFiles(_layout.Incoming))
+        var interrupted = File.Exists(_layout.CollectingMark);
+        foreach (var path in Directory.EnumerateFiles(_layout.Incoming).Where(path => path != _layout.CollectingMark))
         {
             try
             {
@@ -191,25 +286,56 @@ public sealed class ImageStore
                 // Locked: somebody is writing it.
             }
         }
+        // A writer that died between making its files visible and naming them left what only a collection finds.
+        interrupted |= _packs?.RemoveLeftovers() == true;
+        if (interrupted)
+            Change(_layout.Root, RemoveUnreachable);
     }
 
     // Called with the lock held.
-    private RemovalReport CollectGarbage()
+    private RemovalReport RemoveUnreachable()
+    {
+        var report = SweepUnreachable();
+        File.Delete(_layout.CollectingMark);
+        return report;
+    }
+
+    private RemovalReport SweepUnreachable()
     {
         var reachable = new HashSet<string>(StringComparer.Ordinal);
+        var pages = new List<ReachablePages>();
         foreach (var name in NamesInStore())
         {
             try
             {
                 var digest = Resolve(name);
                 reachable.Add(digest.Hex);
-                reachable.Add(Convert.ToHexStringLower(ReadManifest(digest, out _).Pages.Sha256.Span));
+                var described = ReadManifest(digest, out _).Pages;
+                if (described.Map is null)
+                    reachable.Add(Convert.ToHexStringLower(described.Sha256.Span));
+                else
+                    pages.Add(new ReachablePages(name, described));
             }
             catch (ImageException problem)
             {
                 return new RemovalReport(0, 0, $"\"{name}\" cannot be read and may share pages with what was removed; remove it too ({problem.Message})");
             }
         }
+        try
+        {
+            // First, since it may find that it cannot tell; blobs go after what they lead to.
+            var (packFiles, packBytes) = _packs?.CollectGarbage(pages) ?? (0, 0);
+            var (files, bytes) = RemoveBlobs(reachable);
+            return new RemovalReport(files + packFiles, bytes + packBytes, null);
+        }
+        catch (ImageException problem)
+        {
+            return new RemovalReport(0, 0, problem.Message);
+        }
+    }
+
+    private (int Files, long Bytes) RemoveBlobs(HashSet<string> reachable)
+    {
         var count = 0;
         long bytes = 0;
         foreach (var file in new DirectoryInfo(_layout.Blobs).EnumerateFiles())
@@ -221,7 +347,7 @@ public sealed class ImageStore
             file.Delete();
         }
         _files.SyncDirectory(_layout.Blobs);
-        return new RemovalReport(count, bytes, null);
+        return (count, bytes);
     }
 
     private IEnumerable<string> NamesInStore() =>
@@ -234,7 +360,10 @@ public sealed class ImageStore
         {
             digest = Resolve(name);
             var manifest = ReadManifest(digest.Value, out var length);
-            CheckPages(manifest.Pages);
+            if (manifest.Pages.Map is null)
+                CheckPageFile(manifest.Pages);
+            else
+                RequirePacks(manifest.Pages).Check(manifest.Pages);
             return new ImageListing(name, digest, manifest, length, null);
         }
         catch (ImageException problem)
@@ -263,13 +392,18 @@ public sealed class ImageStore
         }
     }
 
-    private FilePageReader OpenPages(PageBlob blob)
+    private IPageReader OpenPages(PageBlob pages)
     {
-        var path = CheckPages(blob);
-        return new FilePageReader(OpenForReading(path, "its page file is missing; create the snapshot again"), path, blob);
+        if (pages.Map is not null)
+            return RequirePacks(pages).Open(pages);
+        var path = CheckPageFile(pages);
+        return new FilePageReader(OpenForReading(path, "its page file is missing; create the snapshot again"), path, pages);
     }
 
-    private string CheckPages(PageBlob blob)
+    private IPageStorage RequirePacks(PageBlob pages) =>
+        _packs ?? throw new ImageException(ImageFailure.UnsupportedVersion, $"{_layout.Root}: the pages are in packs of \"{pages.Map.Domain}\", and this store was opened without its page store");
+
+    private string CheckPageFile(PageBlob blob)
     {
         var path = _layout.BlobPath(Convert.ToHexStringLower(blob.Sha256.Span));
         var file = new FileInfo(path);

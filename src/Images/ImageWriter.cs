@@ -11,10 +11,10 @@ namespace Snapshots.Images;
 public sealed class ImageWriter : IPageSink, IDisposable
 {
     private readonly ImageStore _store;
-    private readonly PageBlobWriter _pages;
+    private readonly IPageWriter _pages;
     private bool _committed;
 
-    internal ImageWriter(ImageStore store, PageBlobWriter pages)
+    internal ImageWriter(ImageStore store, IPageWriter pages)
     {
         _store = store;
         _pages = pages;
@@ -30,7 +30,7 @@ public sealed class ImageWriter : IPageSink, IDisposable
     public void AppendWithZeros(ulong pageIndex, ReadOnlySpan<byte> pages, IList<PageExtent> extents) => _pages.AppendWithZeros(pageIndex, pages, extents);
 
     /// <summary>
-    /// Completes <paramref name="manifest"/> (format version, page file), checks it, and makes the image visible under <paramref name="name"/>;
+    /// Completes <paramref name="manifest"/> (format version, pages), checks it, and makes the image visible under <paramref name="name"/>;
     /// an image that had the name loses it. Everything is on disk when this returns. The writer is of no use afterwards.
     /// </summary>
     /// <exception cref="ImageException">InvalidName; Malformed, LimitExceeded: the manifest breaks a rule of the format; WriteFailed.</exception>
@@ -38,16 +38,14 @@ public sealed class ImageWriter : IPageSink, IDisposable
     {
         ObjectDisposedException.ThrowIf(_committed, this);
         StoreLayout.CheckName(name);
-        manifest.FormatVersion = ImageLimits.FormatVersion;
         manifest.Pages = _pages.Finish();
+        manifest.FormatVersion = manifest.Pages.Map is null ? ImageLimits.PageFileVersion : ImageLimits.FormatVersion;
         ManifestValidator.Validate(manifest, $"the manifest of \"{name}\"");
         var bytes = manifest.ToByteArray();
         if (bytes.Length > ImageLimits.MaxManifestBytes)
             throw new ImageException(ImageFailure.LimitExceeded, $"the manifest of \"{name}\" has {bytes.Length} bytes; at most {ImageLimits.MaxManifestBytes} are allowed");
-        // Closed before others can see the file: the lock that marks it as being written must not meet readers.
-        _pages.Dispose();
         var digest = SnapshotDigest.Of(bytes);
-        _store.Publish(name, digest, bytes, _pages.FilePath, SnapshotDigest.FromBytes(manifest.Pages.Sha256.Span));
+        _store.Publish(name, digest, bytes, _pages);
         _committed = true;
         return digest;
     }
@@ -55,8 +53,6 @@ public sealed class ImageWriter : IPageSink, IDisposable
     public void Dispose()
     {
         _pages.Dispose();
-        if (!_committed)
-            File.Delete(_pages.FilePath);
         _committed = true;
     }
 }

@@ -23,10 +23,11 @@ public interface IPageSink
 /// <summary>Gives page contents back, each byte checked against its digest before it is handed out. Safe for use by several threads.</summary>
 public interface IPageReader : IDisposable
 {
+    /// <summary>Of the page space: what the extents of the manifest count in.</summary>
     ulong LengthBytes { get; }
 
     /// <summary>Fills <paramref name="destination"/> from <paramref name="blobOffset"/> on.</summary>
     /// <exception cref="ImageException">DigestMismatch, Truncated: the destination holds nothing that may be used.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">The range lies outside the blob.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The range lies outside the page space.</exception>
     void Read(ulong blobOffset, Span<byte> destination);
 }

@@ -23,6 +23,9 @@ internal sealed partial class StoreLayout(string root)
 
     public string LockFile { get; } = Path.Combine(root, "lock");
 
+    /// <summary>There while files that a name has just left are collected: an opener who finds it, with the lock held, finishes that.</summary>
+    public string CollectingMark { get; } = Path.Combine(root, "incoming", "collecting");
+
     public string BlobPath(string hex) => Path.Combine(Blobs, hex);
 
     public string NamePath(string name) => Path.Combine(Names, CheckName(name));

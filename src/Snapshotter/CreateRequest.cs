@@ -26,6 +26,12 @@ public sealed record CreateRequest
 
     public string WorkingDirectory { get; init; } = "/";
 
+    /// <summary>
+    /// Start the worker with a randomised address space (personality(2)). Off: clones of one image lie alike in any case, and workers of one kind that lie
+    /// alike share more pages in the store.
+    /// </summary>
+    public bool Aslr { get; init; }
+
     /// <summary>Leave the process running after the snapshot instead of ending it. A worker started by us ends with us all the same.</summary>
     public bool KeepRunning { get; init; }
 }

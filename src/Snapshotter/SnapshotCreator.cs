@@ -76,6 +76,7 @@ public sealed class SnapshotCreator(ImageStore store) : IDisposable
                 Environment = request.Environment,
                 WorkingDirectory = request.WorkingDirectory,
                 NotifySocket = ready.NotifySocket,
+                DisableAslr = !request.Aslr,
             });
             try
             {

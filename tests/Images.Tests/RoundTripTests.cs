@@ -59,7 +59,7 @@ public sealed class RoundTripTests
         using var image = store.Store.OpenImage("a");
         Assert.Equal((digest, "a"), (image.Digest, image.Name));
         Assert.Equal(committed, image.Manifest);
-        Assert.Equal(ImageLimits.FormatVersion, image.Manifest.FormatVersion);
+        Assert.Equal(ImageLimits.PageFileVersion, image.Manifest.FormatVersion);
         Assert.Equal(0u, image.Pages.LengthBytes);
         image.VerifyPages();
     }

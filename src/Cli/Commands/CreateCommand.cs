@@ -39,11 +39,13 @@ internal static class CreateCommand
 
     private static readonly Option<bool> KeepRunning = new("--keep-running") { Description = "Let the process run on after the freeze" };
 
+    private static readonly Option<bool> Aslr = new("--aslr") { Description = "Start the worker with a randomised address space; without, workers of one kind lie alike and share more pages in the store" };
+
     public static Command Create()
     {
         var command = new Command("create", "Freeze a warm process into a snapshot")
         {
-            Name, Worker, Pid, Ready, Timeout, Environment, WorkingDirectory, KeepRunning,
+            Name, Worker, Pid, Ready, Timeout, Environment, WorkingDirectory, KeepRunning, Aslr,
         };
         command.Validators.Add(Validate);
         command.SetBody(Run);
@@ -56,8 +58,8 @@ internal static class CreateCommand
         var named = result.GetResult(Pid) is not null;
         if (launches == named)
             result.AddError("give a command after --, or --pid of a running process");
-        if (named && (result.GetResult(Ready) ?? result.GetResult(WorkingDirectory) ?? result.GetResult(Environment)) is not null)
-            result.AddError("--ready, --env and --workdir are for workers that are launched, not for --pid");
+        if (named && (result.GetResult(Ready) ?? result.GetResult(WorkingDirectory) ?? result.GetResult(Environment) ?? result.GetResult(Aslr)) is not null)
+            result.AddError("--ready, --env, --workdir and --aslr are for workers that are launched, not for --pid");
         result.RequireAtLeast(Pid, 1);
         if (result.Words(Ready) is { } ready && ReadinessProblem(ready) is { } problem)
             result.AddError($"--ready: {problem}");
@@ -107,6 +109,7 @@ internal static class CreateCommand
             Environment = WorkerEnvironment.Build(parsed.GetValue(Environment) ?? []),
             WorkingDirectory = Path.GetFullPath(parsed.GetValue(WorkingDirectory) ?? "."),
             KeepRunning = parsed.GetValue(KeepRunning),
+            Aslr = parsed.GetValue(Aslr),
         };
     }
 
@@ -125,7 +128,7 @@ internal static class CreateCommand
         Console.Out.WriteLine($"name      {created.Name}");
         Console.Out.WriteLine($"digest    {created.Digest}");
         Console.Out.WriteLine($"process   {created.Threads} threads, {created.Mappings} mappings, {created.Descriptors} descriptors");
-        Console.Out.WriteLine($"memory    {Units.Bytes(created.ResidentBytes)} resident, {Units.Bytes(created.PagesBytes)} stored");
+        Console.Out.WriteLine($"memory    {Units.Bytes(created.ResidentBytes)} resident, {Units.Bytes(created.PagesBytes)} of pages kept");
         if (created.ReadyMicroseconds is { } ready)
             Console.Out.WriteLine($"ready     {Units.Microseconds(ready)} after its launch");
         Console.Out.WriteLine($"stopped   {Units.Microseconds(created.StoppedMicroseconds)}");

@@ -18,8 +18,11 @@ public static class ManifestValidator
     {
         var rule = new Rule(source);
         CheckVersion(manifest, source);
-        rule.Require(manifest.Pages is not null, "pages", "the page file must be described");
-        CheckPages(manifest.Pages!, rule);
+        rule.Require(manifest.Pages is not null, "pages", "they must be described");
+        if (manifest.Pages!.Map is { } map)
+            CheckPageMap(manifest, map, rule);
+        else
+            CheckPageFile(manifest.Pages, rule);
         CheckFiles(manifest, rule);
         if (manifest.Clocks is { } clocks)
             rule.Require(clocks.MonotonicNs is >= 0 and <= ImageLimits.MaxClockNanoseconds && clocks.BoottimeNs is >= 0 and <= ImageLimits.MaxClockNanoseconds, "clocks", "must be a time since a boot");
@@ -39,10 +42,24 @@ public static class ManifestValidator
             throw new ImageException(ImageFailure.Malformed, $"{source}: has no format version; it is no manifest");
     }
 
-    private static void CheckPages(PageBlob blob, Rule rule)
+    private static void CheckLength(PageBlob pages, Rule rule) =>
+        rule.Require(pages.LengthBytes <= ImageLimits.MaxPageBlobBytes && pages.LengthBytes % PageSize.Bytes == 0, "pages.length_bytes", "must be whole pages within the limit");
+
+    private static void CheckPageMap(Manifest manifest, PageMapReference map, Rule rule)
     {
+        CheckLength(manifest.Pages, rule);
+        rule.Require(manifest.FormatVersion > ImageLimits.PageFileVersion, "pages.map", "there is none in version 1");
+        rule.Require(manifest.Pages.Sha256.IsEmpty && manifest.Pages.SegmentBytes == 0 && manifest.Pages.SegmentSha256.Count == 0, "pages", "are in a page file or in packs, not both");
+        rule.Require(map.Sha256.Length == SHA256.HashSizeInBytes, "pages.map.sha256", "must be a SHA-256");
+        rule.Require(map.LengthBytes <= ImageLimits.MaxPageMapBytes, "pages.map.length_bytes", "must be within the limit");
+        // It becomes part of a path.
+        rule.Require(ImageStore.IsValidName(map.Domain), "pages.map.domain", "must be a name");
+    }
+
+    private static void CheckPageFile(PageBlob blob, Rule rule)
+    {
+        CheckLength(blob, rule);
         rule.Require(blob.Sha256.Length == SHA256.HashSizeInBytes, "pages.sha256", "must be a SHA-256");
-        rule.Require(blob.LengthBytes <= ImageLimits.MaxPageBlobBytes && blob.LengthBytes % PageSize.Bytes == 0, "pages.length_bytes", "must be whole pages within the limit");
         rule.Require(blob.SegmentBytes >= PageSize.Bytes && blob.SegmentBytes <= ImageLimits.MaxSegmentBytes && BitOperations.IsPow2(blob.SegmentBytes),
             "pages.segment_bytes", "must be a power of two from a page up");
         var segments = (blob.LengthBytes + blob.SegmentBytes - 1) / blob.SegmentBytes;

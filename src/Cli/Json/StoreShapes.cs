@@ -1,0 +1,14 @@
+namespace Snapshots.Cli.Json;
+
+public sealed record StoreCheckReport(int Snapshots, int Packs, long Pages, long Bytes, IReadOnlyList<StoreProblem> Problems, IReadOnlyList<string> Lost);
+
+/// <param name="Proven">The contents contradict their hashes; otherwise they could not be read here, and repair leaves them.</param>
+public sealed record StoreProblem(string Subject, string What, bool Proven, bool Repaired);
+
+public sealed record CollectedGarbage(int RemovedFiles, int RewrittenPacks, long FreedBytes, string? KeptBecause);
+
+public sealed record StoreUsageReport(IReadOnlyList<SnapshotUsageRow> Snapshots, ulong LogicalBytes, ulong UniqueBytes, long StoredBytes, long GarbageBytes);
+
+public sealed record SnapshotUsageRow(string Name, ulong LogicalBytes, long StoredBytes, long ExclusiveBytes, long FreesBytes);
+
+public sealed record TransferredSnapshot(string Name, string Digest, ulong PagesBytes, long FileBytes, string File);

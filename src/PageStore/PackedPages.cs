@@ -1,0 +1,119 @@
+using System.Collections.Concurrent;
+using Snapshots.Images;
+using Snapshots.Images.V1;
+using Snapshots.PageStore.Domains;
+using Snapshots.PageStore.Packs;
+
+namespace Snapshots.PageStore;
+
+/// <summary>
+/// The page store of an image store: pages of images in packs, each page of a domain once. docs/page-store.md tells how writers and collections of several
+/// processes keep out of one another's way. Thread-safe.
+/// </summary>
+public sealed class PackedPages : IPageStorage
+{
+    public const string DefaultDomain = "default";
+
+    private readonly string _root;
+    private readonly StoreFiles _files;
+    private readonly DedupDomain _written;
+    private readonly ConcurrentDictionary<string, DedupDomain> _domains = new(StringComparer.Ordinal);
+
+    /// <param name="storeRoot">Directory of the image store.</param>
+    /// <param name="domain">Where new images go; those of other domains are read all the same.</param>
+    /// <exception cref="ImageException">InvalidName.</exception>
+    public PackedPages(string storeRoot, StoreFiles files, string domain = DefaultDomain)
+    {
+        if (!ImageStore.IsValidName(domain))
+            throw new ImageException(ImageFailure.InvalidName, $"\"{domain}\" cannot name a dedup domain: use letters, digits, dots, underscores and hyphens, beginning with a letter or digit");
+        _root = Path.GetFullPath(storeRoot);
+        _files = files;
+        _written = Domain(domain);
+    }
+
+    /// <summary>All domains that the store has.</summary>
+    internal IReadOnlyList<DedupDomain> Domains
+    {
+        get
+        {
+            var directory = Path.Combine(_root, "domains");
+            return Directory.Exists(directory)
+                ? [.. Directory.EnumerateDirectories(directory).Select(Path.GetFileName).Where(name => ImageStore.IsValidName(name!)).Order(StringComparer.Ordinal).Select(name => Domain(name!))]
+                : [];
+        }
+    }
+
+    public bool RemoveLeftovers()
+    {
+        var crashed = false;
+        foreach (var domain in Domains)
+            crashed |= Pin.RemoveFilesOfDead(domain.Incoming);
+        return crashed;
+    }
+
+    public IPageWriter CreateWriter()
+    {
+        _written.Make();
+        return new PackedPageWriter(_written, Pin.Create(_written.Incoming));
+    }
+
+    /// <summary>For an image that leaves the store: its packs hold all its pages and no others. Not to be published.</summary>
+    /// <exception cref="IOException">The disk refused.</exception>
+    internal PackedPageWriter CreateLoneWriter() => new(_written, SnapshotStore.CreatePin(_written), alone: true);
+
+    public IPageReader Open(PageBlob pages)
+    {
+        var domain = Domain(pages.Map.Domain);
+        var map = domain.ReadMap(pages);
+        return new PackedPageReader(map, domain.OpenPacks(map.Packs), pages.LengthBytes, $"the page map {Convert.ToHexStringLower(pages.Map.Sha256.Span)[..12]}");
+    }
+
+    public void Check(PageBlob pages) => Open(pages).Dispose();
+
+    public (int Files, long Bytes) CollectGarbage(IReadOnlyList<ReachablePages> reachable)
+    {
+        // All domains are marked before anything goes: what cannot be read stops the collection as a whole.
+        var plans = Domains.Select(domain => (Domain: domain, Garbage: FindGarbage(domain, reachable))).ToList();
+        var files = 0;
+        long bytes = 0;
+        foreach (var (domain, garbage) in plans)
+        {
+            foreach (var stored in garbage)
+            {
+                domain.Storage.Delete(stored.Name);
+                files++;
+                bytes += stored.LengthBytes;
+            }
+            Pin.RemoveDead(domain.Incoming);
+        }
+        return (files, bytes);
+    }
+
+    internal DedupDomain Domain(string name) => _domains.GetOrAdd(name, added => new DedupDomain(_root, added, _files));
+
+    private static List<StoredObject> FindGarbage(DedupDomain domain, IReadOnlyList<ReachablePages> reachable)
+    {
+        var pinned = Pin.ReadAll(domain.Incoming);
+        var packs = new HashSet<Sha256Value>();
+        var maps = new HashSet<string>(StringComparer.Ordinal);
+        foreach (var image in reachable.Where(image => image.Pages.Map.Domain == domain.Name))
+        {
+            try
+            {
+                packs.UnionWith(domain.ReadMap(image.Pages).Packs);
+                maps.Add(MapNames.Of(Sha256Value.Read(image.Pages.Map.Sha256.Span)));
+            }
+            catch (ImageException problem)
+            {
+                throw new ImageException(problem.Failure, $"\"{image.Name}\" cannot be read and may share pages with what was removed; remove it too ({problem.Message})", problem);
+            }
+        }
+        var catalogue = PackCatalogue.Read(domain.Storage);
+        return
+        [
+            .. domain.Storage.List(MapNames.Prefix).Where(stored => !maps.Contains(stored.Name)),
+            .. catalogue.Newest.Values.Where(pack => !packs.Contains(pack.Name.Id) && !pinned.Contains(pack.Name.Id)).Select(pack => new StoredObject(pack.Name.ObjectName, pack.Bytes)),
+            .. catalogue.Superseded,
+        ];
+    }
+}

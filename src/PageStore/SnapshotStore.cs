@@ -1,0 +1,37 @@
+using Snapshots.Images;
+using Snapshots.PageStore.Domains;
+
+namespace Snapshots.PageStore;
+
+/// <summary>An image store together with its page store: what all but the images room should open. Thread-safe.</summary>
+public sealed class SnapshotStore
+{
+    private SnapshotStore(ImageStore images, PackedPages pages)
+    {
+        Images = images;
+        Pages = pages;
+    }
+
+    public ImageStore Images { get; }
+
+    public PackedPages Pages { get; }
+
+    /// <summary>Opens the store in <paramref name="directory"/>, making it when it is missing, and removes what crashed writers left.</summary>
+    /// <exception cref="ImageException">WriteFailed: the directory cannot be made; InvalidName: the domain.</exception>
+    public static SnapshotStore Open(string directory, StoreFiles files, string domain = PackedPages.DefaultDomain)
+    {
+        var pages = new PackedPages(directory, files, domain);
+        return new SnapshotStore(ImageStore.Open(directory, files, pages), pages);
+    }
+
+    /// <summary>A claim on nothing yet, for files of ours in incoming/; or on everything.</summary>
+    /// <exception cref="IOException">The file cannot be made.</exception>
+    internal static Pin CreatePin(DedupDomain domain, bool everything = false)
+    {
+        using (domain.Lock())
+        {
+            domain.Make();
+            return Pin.Create(domain.Incoming, everything);
+        }
+    }
+}
