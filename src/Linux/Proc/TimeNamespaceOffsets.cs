@@ -9,6 +9,12 @@ public readonly record struct TimeNamespaceOffsets(long MonotonicNanoseconds, lo
 {
     private const long NanosecondsPerSecond = 1_000_000_000;
 
+    /// <summary>A process with several threads cannot change its time namespace, so ours stays what it is.</summary>
+    private static readonly Lazy<TimeNamespaceOffsets> s_own = new(() => Of(Environment.ProcessId));
+
+    /// <summary>Those of this process, read once.</summary>
+    public static TimeNamespaceOffsets Own => s_own.Value;
+
     /// <summary>The offsets of the namespace that the children of <paramref name="pid"/> are born in, usually its own; none on a kernel without time namespaces.</summary>
     /// <exception cref="LinuxException">ESRCH: the process is gone.</exception>
     public static TimeNamespaceOffsets Of(int pid)
@@ -23,11 +29,8 @@ public readonly record struct TimeNamespaceOffsets(long MonotonicNanoseconds, lo
     }
 
     /// <summary>The host's clocks now, whatever time namespace we are in ourselves.</summary>
-    public static (long MonotonicNanoseconds, long BoottimeNanoseconds) HostClocks()
-    {
-        var own = Of(Environment.ProcessId);
-        return (MonotonicClock.NowNanoseconds() - own.MonotonicNanoseconds, MonotonicClock.BoottimeNanoseconds() - own.BoottimeNanoseconds);
-    }
+    public static (long MonotonicNanoseconds, long BoottimeNanoseconds) HostClocks() =>
+        (MonotonicClock.NowNanoseconds() - Own.MonotonicNanoseconds, MonotonicClock.BoottimeNanoseconds() - Own.BoottimeNanoseconds);
 
     // monotonic        1000         0
     // boottime           -5 700000000

@@ -13,7 +13,7 @@ namespace Snapshots.RestorePool.Programs;
 /// birth, which may lie any time before somebody wants the clone:
 /// 1. Enter the sandbox's mount, IPC, UTS and network namespaces; it was born in its PID namespace under its own pid.
 /// 2. Talk through its own control socket from here on. Session, working directory, host name.
-/// 3. Memory objects, and the descriptors that may grow old. Copies of the pages that every clone writes.
+/// 3. Memory objects, and the descriptors that may grow old. When it is to be parked: the working set.
 /// 4. Park: wait for the start order, which brings the ends of its stdio and channel, and its clocks.
 /// start:
 /// 5. Clocks. The other descriptors.
@@ -76,7 +76,7 @@ internal sealed class CloneCompiler
     {
         // Before the template's own order: what a clone writes to lies together on the first page of data.
         var starts = new OrderBuffer(_builder, Control, ExternalPlan.For(_process).Count, StartOrder.PayloadBytes);
-        var births = new OrderBuffer(_builder, Control, BirthOrder.DescriptorCount);
+        var births = new OrderBuffer(_builder, Control, BirthOrder.DescriptorCount, BirthOrder.PayloadBytes);
         var next = _builder.NewLabel("next order");
         var refused = _builder.NewLabel("refused");
         var clone = _builder.NewLabel("clone");
@@ -100,7 +100,7 @@ internal sealed class CloneCompiler
 
         EmitBareFork(bareFork, next, refused, pid);
         _builder.Mark(clone);
-        EmitBirth();
+        EmitBirth(births);
         starts.EmitReceive("start order", closeOnExec: false);
         EmitStart(starts);
         _threads.EmitPrograms();
@@ -150,7 +150,7 @@ internal sealed class CloneCompiler
         _builder.Syscall(SyscallNumber.ExitGroup, "end of a bare fork", 0);
     }
 
-    private void EmitBirth()
+    private void EmitBirth(OrderBuffer order)
     {
         // Whatever fails from the first step on is told to the clone's own socket, while that is still where the order put it.
         _builder.Store(Control.DescriptorWord, BirthOrder.ControlSocket);
@@ -168,7 +168,16 @@ internal sealed class CloneCompiler
             _clocks.EmitAhead();
         _descriptors.CompileAhead();
         EmitMemoryOfTheClone();
+        EmitWorkingSet(order);
+    }
+
+    /// <summary>In clones that nobody waits for yet; one that somebody waits for would come to its start later and to its first answer no sooner.</summary>
+    private void EmitWorkingSet(OrderBuffer order)
+    {
+        var skip = _builder.NewLabel("no working set");
+        _builder.JumpIfEqual(skip, BirthOrder.ToBeParked(order), 0);
         _prefault.Emit();
+        _builder.Mark(skip);
     }
 
     private void EmitStart(OrderBuffer order)
@@ -223,19 +232,4 @@ internal sealed class CloneCompiler
                 _builder.Syscall(SyscallNumber.Mlock2, MemoryCompiler.SubjectOf(mapping), mapping.Start, mapping.End - mapping.Start, 0);
         }
     }
-}
-
-/// <summary>The order that a template takes: an id, and two descriptors at fixed numbers.</summary>
-internal static class BirthOrder
-{
-    /// <summary>The id of an order for a fork that does nothing; ordinary ids count up from one.</summary>
-    public const ulong BareFork = ulong.MaxValue;
-
-    /// <summary>Where the pidfd of the sandbox's init arrives.</summary>
-    public const int Sandbox = 0;
-
-    /// <summary>Where the clone's end of its own control socket arrives.</summary>
-    public const int ControlSocket = 1;
-
-    public const int DescriptorCount = 2;
 }

@@ -42,7 +42,7 @@ internal static class StartOrder
             return sizeof(ulong) + LengthBytes;
         var (monotonic, boottime) = TimeNamespaceOffsets.HostClocks();
         var offsets = new TimeNamespaceOffsets(frozen.MonotonicNs - monotonic, frozen.BoottimeNs - boottime);
-        clockOffsetNanoseconds = offsets.MonotonicNanoseconds - TimeNamespaceOffsets.Of(Environment.ProcessId).MonotonicNanoseconds;
+        clockOffsetNanoseconds = offsets.MonotonicNanoseconds - TimeNamespaceOffsets.Own.MonotonicNanoseconds;
         var length = Encoding.ASCII.GetBytes(offsets.ToString(), order[(sizeof(ulong) + LengthBytes)..]);
         BinaryPrimitives.WriteInt64LittleEndian(order[sizeof(ulong)..], length);
         return sizeof(ulong) + LengthBytes + length;

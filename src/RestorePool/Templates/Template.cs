@@ -115,7 +115,7 @@ public sealed class Template : IDisposable
     /// <param name="inBackground">Nobody waits for the child: the fork gives way to whatever else runs.</param>
     internal SpawnedProcess Fork(Sandbox sandbox, SafeFileHandle controlSocket, bool inBackground)
     {
-        Span<byte> order = stackalloc byte[sizeof(ulong)];
+        Span<byte> order = stackalloc byte[BirthOrder.Bytes];
         // Somebody waits: a fork in the background that holds the gate hurries up too.
         if (!inBackground)
             StepForward();
@@ -125,7 +125,7 @@ public sealed class Template : IDisposable
                 StepBack();
             else
                 StepForward();
-            OrderBuffer.Encode(++_orders, order);
+            BirthOrder.Encode(++_orders, toBeParked: inBackground, order);
             _husk.Send(order, sandbox.PidFd, controlSocket);
             return Born(AwaitReport(_orders));
         }
@@ -135,8 +135,8 @@ public sealed class Template : IDisposable
     /// <param name="sandbox">Lends its PID namespace; it may be the same every time.</param>
     public double MeasureBareForkMicroseconds(Sandbox sandbox)
     {
-        Span<byte> order = stackalloc byte[sizeof(ulong)];
-        OrderBuffer.Encode(BirthOrder.BareFork, order);
+        Span<byte> order = stackalloc byte[BirthOrder.Bytes];
+        BirthOrder.Encode(BirthOrder.BareFork, toBeParked: false, order);
         lock (_gate)
         {
             _husk.Send(order, sandbox.PidFd);
