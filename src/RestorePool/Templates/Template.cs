@@ -58,15 +58,15 @@ public sealed class Template : IDisposable
     /// <summary>The descriptors that come with every start order, in this order.</summary>
     public IReadOnlyList<ExternalSlot> Externals { get; }
 
+    /// <param name="name">Of the snapshot, for messages.</param>
     /// <exception cref="RestoreUnsupportedException">This host cannot run the snapshot.</exception>
     /// <exception cref="ProgramFailedException">The kernel refused a step; names the call and the object.</exception>
     /// <exception cref="ImageException">The image is damaged.</exception>
-    public static Template Build(SnapshotImage image)
+    public static Template Build(SnapshotImage image, string name)
     {
         var clock = Stopwatch.StartNew();
         HostCheck.Require(image.Manifest);
         var process = image.Manifest.Processes[0];
-        var name = image.Name ?? image.Digest.ToString();
         var programs = CompiledPrograms.Compile(image.Manifest);
         var husk = programs.Start();
         try
