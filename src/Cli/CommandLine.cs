@@ -25,6 +25,7 @@ public static class CommandLine
             RemoveCommand.Create(),
             CloneCommand.Create(),
             PsCommand.Create(),
+            TemplatesCommand.Create(),
             KillCommand.Create(),
             LogsCommand.Create(),
             ServeCommand.Create(),

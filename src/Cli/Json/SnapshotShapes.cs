@@ -33,7 +33,8 @@ public sealed record SnapshotDetails(
     string? WorkingDirectory,
     IReadOnlyList<ProcessDetails> Processes,
     IReadOnlyList<SharedMemoryDetails> SharedMemory,
-    IReadOnlyList<string>? Program);
+    IReadOnlyList<string>? Program,
+    TemplateRow? Memory = null);
 
 public sealed record HostDetails(string KernelRelease, int CpuFlags, uint XstateBytes);
 
