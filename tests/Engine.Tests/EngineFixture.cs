@@ -36,11 +36,12 @@ internal sealed class EngineFixture : IDisposable
     private readonly string _directory = Directory.CreateTempSubdirectory("snapshots-engine-").FullName;
 
     /// <param name="parkedClones">None unless a test asks: faults are injected into what forks on demand.</param>
-    public EngineFixture(int parkedClones = 0)
+    /// <param name="options">What else a test wants of its engine.</param>
+    public EngineFixture(int parkedClones = 0, RestoreOptions? options = null)
     {
         Store = ImageStore.Open(Path.Combine(_directory, "store"), new StoreFiles(DirectoryFlush.Sync, FileLock.Acquire));
         Creator = new SnapshotCreator(Store);
-        Engine = RestoreEngine.Start(new RestoreOptions { SandboxPoolSize = 2, ParkedClones = parkedClones });
+        Engine = RestoreEngine.Start((options ?? new RestoreOptions()) with { SandboxPoolSize = 2, ParkedClones = parkedClones });
     }
 
     public ImageStore Store { get; }
@@ -49,20 +50,23 @@ internal sealed class EngineFixture : IDisposable
 
     public RestoreEngine Engine { get; }
 
-    public SnapshotImage Create(CancellationToken cancellation)
+    public SnapshotImage Create(CancellationToken cancellation) => Create("worker", Worker, cancellation);
+
+    /// <param name="script">Python that writes <c>ready</c> to descriptor 3 when it is warm.</param>
+    public SnapshotImage Create(string name, string script, CancellationToken cancellation)
     {
         Creator.Create(
             new CreateRequest
             {
-                Name = "worker",
-                Command = ["/usr/bin/env", "python3", "-c", Worker],
+                Name = name,
+                Command = ["/usr/bin/env", "python3", "-c", script],
                 Ready = new ChannelReadiness(),
                 Environment = [$"PATH={Environment.GetEnvironmentVariable("PATH")}"],
                 WorkingDirectory = "/",
             },
             progress: null,
             cancellation);
-        return Store.OpenImage("worker");
+        return Store.OpenImage(name);
     }
 
     public Clone Launch(SnapshotImage image) => Engine.Launch(image, new CloneRequest { Id = "clone" });
@@ -76,9 +80,9 @@ internal sealed class EngineFixture : IDisposable
         return errno == Errno.None && length > 0 ? Encoding.UTF8.GetString(answer, 0, length).Trim() : throw new InvalidOperationException($"no answer: {errno}, {length} bytes");
     }
 
-    public static void Ask(Clone clone)
+    public static void Ask(Clone clone, string request = "{}")
     {
-        var errno = SocketMessage.Send(clone.Channel!, "{}\n"u8);
+        var errno = SocketMessage.Send(clone.Channel!, Encoding.UTF8.GetBytes(request + '\n'));
         if (errno != Errno.None)
             throw new LinuxException("sendmsg", errno, "channel");
     }
