@@ -30,6 +30,7 @@ public static class CommandLine
             CheckCommand.Create(),
             CloneCommand.Create(),
             PsCommand.Create(),
+            TemplatesCommand.Create(),
             KillCommand.Create(),
             LogsCommand.Create(),
             ServeCommand.Create(),

@@ -54,6 +54,14 @@ public sealed class FarmClient : IDisposable
     public async Task<IReadOnlyList<CloneStatus>> ListClonesAsync(bool includeEnded, CancellationToken cancellation = default) =>
         (await Unary(_calls.ListClonesAsync(new ListClonesRequest { IncludeEnded = includeEnded }, cancellationToken: cancellation)).ConfigureAwait(false)).Clones;
 
+    /// <summary>Running clones with their memory; also remembered ones that have ended when <paramref name="includeEnded"/>.</summary>
+    public async Task<IReadOnlyList<CloneStatus>> ListClonesWithMemoryAsync(bool includeEnded, CancellationToken cancellation = default) =>
+        (await Unary(_calls.ListClonesAsync(new ListClonesRequest { IncludeEnded = includeEnded, IncludeMemory = true }, cancellationToken: cancellation)).ConfigureAwait(false)).Clones;
+
+    /// <param name="digest">Of one snapshot; null for all.</param>
+    public Task<ListTemplatesReply> ListTemplatesAsync(string? digest, CancellationToken cancellation = default) =>
+        Unary(_calls.ListTemplatesAsync(new ListTemplatesRequest { Digest = digest ?? string.Empty }, cancellationToken: cancellation));
+
     public Task<KillReply> KillAsync(KillRequest request, CancellationToken cancellation = default) =>
         Unary(_calls.KillAsync(request, cancellationToken: cancellation));
 

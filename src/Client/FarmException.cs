@@ -21,6 +21,8 @@ public sealed class FarmException : Exception
         {
             StatusCode.Unavailable => new FarmException(
                 FarmErrorCode.Unavailable, $"no agent answers on {socketPath}; start it with `snapshots serve`, or look into farm.log beside it", failure),
+            StatusCode.Unimplemented => new FarmException(
+                FarmErrorCode.Internal, $"the agent on {socketPath} is of an older version, which does not know this call: stop it with `snapshots serve --stop`", failure),
             StatusCode.Cancelled => new FarmException(FarmErrorCode.Cancelled, "the call was cancelled", failure),
             _ => new FarmException(FarmErrorCode.Internal, $"the agent on {socketPath} failed: {failure.Status.Detail}", failure),
         };

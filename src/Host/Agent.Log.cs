@@ -14,6 +14,15 @@ internal static partial class AgentLog
     [LoggerMessage(LogLevel.Warning, "clone {Id} (pid {Pid}) did not end in time")]
     public static partial void StillRunning(ILogger log, string id, int pid);
 
+    [LoggerMessage(LogLevel.Information, "templates may have {Mebibytes} MiB of memory")]
+    public static partial void TemplateMemory(ILogger log, double mebibytes);
+
+    [LoggerMessage(LogLevel.Information, "dropped the template of {Snapshot} ({Digest}) for memory: {Mebibytes} MiB, unused for {Seconds:0.0} s")]
+    public static partial void TemplateDropped(ILogger log, string snapshot, string digest, double mebibytes, double seconds);
+
+    [LoggerMessage(LogLevel.Warning, "the template of {Snapshot} ({Digest}) has {Mebibytes} MiB, more than the {BudgetMebibytes} MiB of all templates: it stays until another is needed")]
+    public static partial void TemplateOversized(ILogger log, string snapshot, string digest, double mebibytes, double budgetMebibytes);
+
     [LoggerMessage(LogLevel.Information, "stopped")]
     public static partial void Stopped(ILogger log);
 }

@@ -21,10 +21,10 @@ public static class Agent
     private const UnixFileMode SocketMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
     /// <summary>Runs until it is told to stop.</summary>
-    /// <param name="createLauncher">Called once the run directory is claimed; what it returns is disposed of at the end if it is disposable.</param>
+    /// <param name="createLauncher">Called with the agent's log once the run directory is claimed; what it returns is disposed of at the end if it is disposable.</param>
     /// <param name="ready">Called when calls are answered.</param>
     /// <exception cref="AgentException">Another agent serves this directory, or it is not safe to use.</exception>
-    public static async Task Run(AgentOptions options, Func<ICloneLauncher> createLauncher, Action ready, CancellationToken cancellation)
+    public static async Task Run(AgentOptions options, Func<ILogger, ICloneLauncher> createLauncher, Action ready, CancellationToken cancellation)
     {
         var stop = new AgentStop();
         using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => StopOn(context, stop));
@@ -33,17 +33,18 @@ public static class Agent
         options.Run.Create();
         using var claim = options.Run.Lock();
         options.Run.RemoveLeftovers();
-        var launcher = createLauncher();
+        using var lines = new LineLogger(options.Log);
+        var log = lines.CreateLogger("agent");
+        var launcher = createLauncher(log);
         using var launcherLifetime = launcher as IDisposable;
         using var farm = new CloneFarm(launcher, options.Run.ClonesPath, options.LauncherThreads, options.Log.WriteLine);
-        await Serve(options, farm, stop, ready).ConfigureAwait(false);
+        await Serve(options, farm, stop, log, ready).ConfigureAwait(false);
         File.Delete(options.Run.SocketPath);
     }
 
-    private static async Task Serve(AgentOptions options, CloneFarm farm, AgentStop stop, Action ready)
+    private static async Task Serve(AgentOptions options, CloneFarm farm, AgentStop stop, ILogger log, Action ready)
     {
         await using var server = BuildServer(options, farm, stop);
-        var log = server.Services.GetRequiredService<ILoggerFactory>().CreateLogger("agent");
         await server.StartAsync(CancellationToken.None).ConfigureAwait(false);
         File.SetUnixFileMode(options.Run.SocketPath, SocketMode);
         AgentLog.Serving(log, options.Run.SocketPath, options.StoreDirectory);
@@ -72,7 +73,7 @@ public static class Agent
             kestrel.ListenUnixSocket(options.Run.SocketPath, listen => listen.Protocols = HttpProtocols.Http2);
             kestrel.Limits.MaxRequestBodySize = FarmContract.MaxMessageBytes;
         });
-        builder.Logging.AddProvider(new LineLogger(options.Log)).SetMinimumLevel(LogLevel.Warning).AddFilter("agent", LogLevel.Information);
+        builder.Logging.AddProvider(new LineLogger(options.Log)).SetMinimumLevel(LogLevel.Warning);
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = AgentLimits.StopTimeout);
         // The agent handles the signals itself: its clones go first.
         builder.Services.AddSingleton<IHostLifetime, NoLifetime>();

@@ -34,12 +34,23 @@ public sealed class FarmService(CloneFarm farm, AgentOptions options, AgentStop 
         }
     }
 
-    public override Task<ListClonesReply> ListClones(ListClonesRequest request, ServerCallContext context)
-    {
-        var reply = new ListClonesReply();
-        reply.Clones.AddRange(farm.List(request.IncludeEnded).Select(clone => clone.Describe()));
-        return Task.FromResult(reply);
-    }
+    public override Task<ListClonesReply> ListClones(ListClonesRequest request, ServerCallContext context) => Task.Run(
+        () =>
+        {
+            var reply = new ListClonesReply();
+            reply.Clones.AddRange(farm.List(request.IncludeEnded).Select(clone => clone.Describe(request.IncludeMemory)));
+            return reply;
+        },
+        context.CancellationToken);
+
+    public override Task<ListTemplatesReply> ListTemplates(ListTemplatesRequest request, ServerCallContext context) => Task.Run(
+        () =>
+        {
+            var reply = new ListTemplatesReply { BudgetBytes = (ulong)(farm.TemplateMemoryBytes ?? 0) };
+            reply.Templates.AddRange(farm.ListTemplates(request.Digest.Length == 0 ? null : request.Digest));
+            return reply;
+        },
+        context.CancellationToken);
 
     public override async Task<KillReply> Kill(KillRequest request, ServerCallContext context)
     {

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using Snapshots.Images;
 using Snapshots.Linux.Syscalls;
 using Snapshots.RestorePool.Clones;
@@ -8,23 +7,22 @@ using Snapshots.Sandboxes;
 namespace Snapshots.RestorePool;
 
 /// <summary>
-/// Launches clones of snapshots. The main path: <see cref="Launch"/> makes the clone's pipes and channel, writes its payload, and starts a
-/// parked clone; when none is parked it orders a fork from the snapshot's <see cref="Template"/> into a ready sandbox.
+/// Launches clones of snapshots. The main path: <see cref="Launch(TemplateSource, CloneRequest)"/> makes the clone's pipes and channel, writes its
+/// payload, and starts a parked clone; when none is parked it orders a fork from the snapshot's <see cref="Template"/> into a ready sandbox.
 /// </summary>
 /// <remarks>Thread-safe. One engine per process is enough. <see cref="Dispose"/> ends templates, parked clones and idle sandboxes; clones belong to their owners.</remarks>
 public sealed class RestoreEngine : IDisposable
 {
-    private readonly ConcurrentDictionary<string, Lazy<Template>> _templates = new(StringComparer.Ordinal);
     private readonly SandboxPool _sandboxes;
     private readonly ParkingPool _parking;
-    private readonly RestoreOptions _options;
+    private readonly ResidentTemplates _templates;
     private long _generation;
 
     private RestoreEngine(SandboxPool sandboxes, RestoreOptions options)
     {
         _sandboxes = sandboxes;
-        _options = options;
         _parking = new ParkingPool(sandboxes, options.ParkedClones);
+        _templates = new ResidentTemplates(_parking, options);
     }
 
     /// <summary>Ready-made namespaces.</summary>
@@ -33,33 +31,34 @@ public sealed class RestoreEngine : IDisposable
     public static RestoreEngine Start(RestoreOptions options) =>
         new(new SandboxPool(SandboxFactory.Start(), options.SandboxPoolSize), options);
 
-    /// <summary>The template of <paramref name="image"/>, built by the first who asks; a template that died is built anew.</summary>
+    /// <summary>
+    /// Begins a use of a template, built by the first who asks; a template that died is built anew. Whoever has several clones to launch holds one
+    /// meanwhile, so that the template stays between them.
+    /// </summary>
+    /// <exception cref="RestoreUnsupportedException">This host cannot run the snapshot.</exception>
+    public TemplateUse Use(TemplateSource source) => _templates.Use(source);
+
+    /// <summary>The template of <paramref name="image"/>, built when it is not there. With a budget for templates it may be dropped any time after; see <see cref="Use"/>.</summary>
     /// <exception cref="RestoreUnsupportedException">This host cannot run the snapshot.</exception>
     public Template Prepare(SnapshotImage image)
     {
-        var key = image.Digest.ToString();
-        var lazy = _templates.GetOrAdd(key, _ => new Lazy<Template>(() => Build(image)));
-        try
-        {
-            return lazy.Value;
-        }
-        catch
-        {
-            // A failed build is not remembered: the reason may be gone next time.
-            _templates.TryRemove(KeyValuePair.Create(key, lazy));
-            throw;
-        }
+        using var use = Use(TemplateSource.Of(image));
+        return use.Template;
     }
+
+    /// <inheritdoc cref="Launch(TemplateSource, CloneRequest)"/>
+    public Clone Launch(SnapshotImage image, CloneRequest request) => Launch(TemplateSource.Of(image), request);
 
     /// <summary>Starts one clone; returns when its next step is application code.</summary>
     /// <exception cref="CloneStartException">The clone failed to start; nothing of it is left.</exception>
     /// <exception cref="ArgumentException">The payload is not JSON or too large.</exception>
-    public Clone Launch(SnapshotImage image, CloneRequest request)
+    public Clone Launch(TemplateSource source, CloneRequest request)
     {
         var requested = MonotonicClock.NowNanoseconds();
         var generation = Interlocked.Increment(ref _generation);
         var line = request.WithholdRequest ? [] : ChannelMessage.Encode(request, generation);
-        var template = Prepare(image);
+        using var use = Use(source);
+        var template = use.Template;
         using var ends = CloneEnds.Create(template.Externals, request.Id);
         if (!request.WithholdRequest)
             ends.WriteToChannel(line);
@@ -70,7 +69,7 @@ public sealed class RestoreEngine : IDisposable
                 using (parked)
                     return parked.Start(request, generation, requested, ends);
             }
-            using var born = Fork(image, template, ends);
+            using var born = Fork(template, ends);
             return born.AwaitStart(request, generation, requested, ends);
         }
         finally
@@ -83,36 +82,29 @@ public sealed class RestoreEngine : IDisposable
     /// <exception cref="Exception">One of them cannot be made; says why.</exception>
     public void WaitUntilReady(SnapshotImage image, CancellationToken cancellation)
     {
-        _parking.WaitUntilFull(Prepare(image), cancellation);
+        using (var use = Use(TemplateSource.Of(image)))
+            _parking.WaitUntilFull(use.Template, cancellation);
         _sandboxes.WaitUntilFull(cancellation);
     }
 
-    /// <summary>Ends the template of a snapshot and its parked clones; live clones keep what they share with it.</summary>
-    public void Drop(string digest)
-    {
-        if (!_templates.TryRemove(digest, out var lazy) || !lazy.IsValueCreated)
-            return;
-        _parking.Close(lazy.Value);
-        lazy.Value.Dispose();
-    }
+    /// <summary>The templates that are in memory, with what they have there. Reads two small files of each; holds up nobody.</summary>
+    public IReadOnlyList<TemplateStatus> ListTemplates() => _templates.List();
+
+    /// <summary>
+    /// Ends the template of a snapshot and its parked clones: at once, or when the launches that use it are through. Live clones keep what they
+    /// share with it, and the next launch builds another.
+    /// </summary>
+    public void Drop(string digest) => _templates.Drop(digest);
 
     public void Dispose()
     {
         // Parked clones first: the pool's thread forks from the templates.
         _parking.Dispose();
-        foreach (var digest in _templates.Keys)
-            Drop(digest);
+        _templates.Dispose();
         _sandboxes.Dispose();
     }
 
-    private Template Build(SnapshotImage image)
-    {
-        var template = Template.Build(image, _options);
-        _parking.Open(template);
-        return template;
-    }
-
-    private ParkedClone Fork(SnapshotImage image, Template template, CloneEnds ends)
+    private ParkedClone Fork(Template template, CloneEnds ends)
     {
         try
         {
@@ -120,7 +112,7 @@ public sealed class RestoreEngine : IDisposable
         }
         catch (Snapshots.Programs.HuskDiedException)
         {
-            Drop(image.Digest.ToString());
+            _templates.Retire(template);
             throw;
         }
     }

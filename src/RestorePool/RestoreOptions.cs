@@ -1,3 +1,5 @@
+using Snapshots.RestorePool.Templates;
+
 namespace Snapshots.RestorePool;
 
 /// <summary>Settings of a <see cref="RestoreEngine"/>.</summary>
@@ -28,4 +30,16 @@ public sealed record RestoreOptions
     /// compare these clocks with other processes. Timers of an older image are then overdue at once.
     /// </summary>
     public bool HostClocks { get; init; }
+
+    /// <summary>
+    /// Resident memory that all templates together may have, in bytes; null sets no limit. Beyond it those that nobody uses are dropped with their
+    /// parked clones, the one that was used longest ago first; the one that was used last stays, however large it is.
+    /// </summary>
+    public long? TemplateMemoryBytes { get; init; }
+
+    /// <summary>Told of each template that was dropped for memory. Called by launching threads, outside every lock; must not throw.</summary>
+    public Action<TemplateEviction>? TemplateEvicted { get; init; }
+
+    /// <summary>Told of a template that is larger than <see cref="TemplateMemoryBytes"/> by itself. Called by launching threads, outside every lock; must not throw.</summary>
+    public Action<OversizedTemplate>? TemplateOversized { get; init; }
 }

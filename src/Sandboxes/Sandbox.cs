@@ -43,12 +43,7 @@ public sealed class Sandbox : IDisposable
     public void ReapStrays()
     {
         var init = PidNamespaceOf(InitPid);
-        var ours = Path.Combine("/proc", Environment.ProcessId.ToString(CultureInfo.InvariantCulture), "task");
-        var children = Directory.EnumerateDirectories(ours)
-            .SelectMany(task => ProcFile.TryRead(Path.Combine(task, "children"), out var text) == Errno.None
-                ? System.Text.Encoding.ASCII.GetString(text).Split(' ', StringSplitOptions.RemoveEmptyEntries)
-                : [])
-            .Select(pid => int.Parse(pid, CultureInfo.InvariantCulture))
+        var children = ChildProcesses.Of(Environment.ProcessId)
             .Where(pid => pid != InitPid && init is not null && PidNamespaceOf(pid) == init)
             .ToList();
         Kill();

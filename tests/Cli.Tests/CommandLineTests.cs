@@ -18,6 +18,9 @@ public sealed class CommandLineTests
     [InlineData("kill --all")]
     [InlineData("logs 0123 --follow")]
     [InlineData("serve")]
+    [InlineData("serve --template-memory 8GiB --parked 2")]
+    [InlineData("serve --template-memory none")]
+    [InlineData("templates --json")]
     [InlineData("bench web --count 10 --cold-count 0 --json")]
     [InlineData("demo --count 5")]
     public void These_are_understood(string arguments) => Assert.Empty(CommandLine.Build().Parse(arguments.Split(' ')).Errors);
@@ -43,6 +46,10 @@ public sealed class CommandLineTests
     [InlineData("clone web --count many")]
     [InlineData("create web --pid self")]
     [InlineData("create web --pid 0")]
+    [InlineData("serve --template-memory 8")]
+    [InlineData("serve --template-memory all")]
+    [InlineData("serve --template-memory 0MiB")]
+    [InlineData("templates web")]
     [InlineData("demo --count 0")]
     public void These_are_not(string arguments) =>
         Assert.NotEmpty(CommandLine.Build().Parse(arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries)).Errors);

@@ -28,6 +28,58 @@ public sealed class ParsingTests
     [InlineData("99999999h")]
     public void Anything_else_is_no_duration(string text) => Assert.False(Durations.TryParse(text, out _));
 
+    [Theory]
+    [InlineData("1B", 1)]
+    [InlineData("4KiB", 4096)]
+    [InlineData("512MiB", 512L << 20)]
+    [InlineData("8GiB", 8L << 30)]
+    [InlineData("1.5GiB", 3L << 29)]
+    [InlineData("1024TiB", Sizes.MaxBytes)]
+    public void Sizes_have_a_number_and_a_unit_of_1024(string text, long expected)
+    {
+        Assert.True(Sizes.TryParse(text, out var bytes));
+        Assert.Equal(expected, bytes);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("8")]
+    [InlineData("GiB")]
+    [InlineData("8GB")]
+    [InlineData("8G")]
+    [InlineData("8gib")]
+    [InlineData("8 GiB")]
+    [InlineData("-8GiB")]
+    [InlineData("0GiB")]
+    [InlineData("0.5B")]
+    [InlineData("8GiBi")]
+    [InlineData("1e3MiB")]
+    [InlineData("1025TiB")]
+    [InlineData("99999999999999999999TiB")]
+    public void Anything_else_is_no_size(string text) => Assert.False(Sizes.TryParse(text, out _));
+
+    [Fact]
+    public void The_memory_of_templates_comes_from_the_option_then_the_environment_then_the_host()
+    {
+        const string Variable = "SNAPSHOTS_TEMPLATE_MEMORY";
+        Assert.InRange(TemplateMemory("serve")!.Value, 1, Sizes.MaxBytes);
+        try
+        {
+            Environment.SetEnvironmentVariable(Variable, "3GiB");
+            Assert.Equal(3L << 30, TemplateMemory("serve"));
+            Assert.Equal(5L << 20, TemplateMemory("serve --template-memory 5MiB"));
+            Assert.Null(TemplateMemory("serve --template-memory none"));
+            Environment.SetEnvironmentVariable(Variable, "none");
+            Assert.Null(TemplateMemory("serve"));
+        }
+        finally
+        {
+            Environment.SetEnvironmentVariable(Variable, null);
+        }
+    }
+
+    private static long? TemplateMemory(string arguments) => TemplateMemoryOption.Read(CommandLine.Build().Parse(arguments.Split(' ')));
+
     [Fact]
     public void Environment_pairs_keep_further_equals_signs()
     {

@@ -61,6 +61,7 @@ public sealed class ProgramTests : IDisposable
     public void Without_an_agent_no_clones_run()
     {
         Assert.Equal((ExitCodes.Ok, "[]\n", ""), Parts(_program.Run("ps", "--json")));
+        Assert.Equal((ExitCodes.Ok, "{\"templates\":[]}\n", ""), Parts(_program.Run("templates", "--json")));
         Assert.Equal(ExitCodes.AgentUnavailable, _program.Run("kill", "0123").ExitCode);
         Assert.Equal(ExitCodes.AgentUnavailable, _program.Run("logs", "0123").ExitCode);
         Assert.False(Directory.Exists(_program.RunDirectory));

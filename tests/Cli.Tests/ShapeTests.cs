@@ -47,6 +47,31 @@ public sealed class ShapeTests
         var row = new ProcessRow("0123", "web", 42, "running", DateTimeOffset.UnixEpoch, 900, 1200);
         var root = JsonSerializer.SerializeToElement<IReadOnlyList<ProcessRow>>([row], CliJsonContext.Default.IReadOnlyListProcessRow)[0];
         Assert.Equal(["id", "snapshot", "pid", "state", "started", "pss_kib", "private_kib"], root.EnumerateObject().Select(property => property.Name));
+        var whole = JsonSerializer.SerializeToElement<IReadOnlyList<ProcessRow>>(
+            [row with { SharedKib = 1, PageTablesKib = 2, SwapKib = 3, PrivateCleanKib = 4, PrivateDirtyKib = 5, SharedCleanKib = 6, SharedDirtyKib = 7, Processes = 8 }],
+            CliJsonContext.Default.IReadOnlyListProcessRow)[0];
+        Assert.Equal(
+            ["shared_kib", "page_tables_kib", "swap_kib", "private_clean_kib", "private_dirty_kib", "shared_clean_kib", "shared_dirty_kib", "processes"],
+            whole.EnumerateObject().Select(property => property.Name).Except(root.EnumerateObject().Select(property => property.Name)));
+    }
+
+    [Fact]
+    public void Templates_are_added_up_and_print_the_names_that_are_promised()
+    {
+        var one = new MemoryUse { Processes = 1, ResidentKib = 2, PssKib = 3, SharedCleanKib = 4, SharedDirtyKib = 5, PrivateCleanKib = 6, PrivateDirtyKib = 7, SwapKib = 8, HugeKib = 9, PageTablesKib = 10 };
+        var two = new MemoryUse(one) { Processes = 2 };
+        var row = TemplateRows.Describe(new TemplateStatus { Snapshot = "web", Digest = "sha256:0", Pid = 42, InUse = true, Template = one, Parked = two, Clones = two, CloneCount = 2 });
+        Assert.Equal((5u, 9UL, 39UL, 24UL, 30UL), (row.Total.Processes, row.Total.PssKib, row.Total.PrivateKib, row.Total.SwapKib, row.Total.PageTablesKib));
+        var root = JsonSerializer.SerializeToElement(new TemplateList(1, [row]), CliJsonContext.Default.TemplateList);
+        Assert.Equal(["budget_bytes", "templates"], root.EnumerateObject().Select(property => property.Name));
+        var template = root.GetProperty("templates")[0];
+        Assert.Equal(
+            ["snapshot", "digest", "pid", "in_use", "last_used", "parked_count", "clone_count", "template", "parked", "clones", "total"],
+            template.EnumerateObject().Select(property => property.Name));
+        string[] sums = ["processes", "pss_kib", "private_kib", "private_clean_kib", "private_dirty_kib", "swap_kib", "page_tables_kib"];
+        foreach (var name in new[] { "parked", "clones", "total" })
+            Assert.Equal(sums, template.GetProperty(name).EnumerateObject().Select(property => property.Name));
+        Assert.Equal([.. sums, "resident_kib", "huge_kib", "shared_kib", "shared_clean_kib", "shared_dirty_kib"], template.GetProperty("template").EnumerateObject().Select(property => property.Name));
     }
 
     [Fact]

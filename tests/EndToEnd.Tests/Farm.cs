@@ -9,12 +9,13 @@ internal sealed class Farm : IDisposable
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(120);
     private readonly Process _agent;
 
-    public Farm()
+    /// <param name="serveOptions">For the agent.</param>
+    public Farm(params IEnumerable<string> serveOptions)
     {
         Home = Directory.CreateTempSubdirectory("snapshots-e2e-").FullName;
         try
         {
-            _agent = ProgramRun.Start([.. Program, "serve"], []);
+            _agent = ProgramRun.Start([.. Program, "serve", .. serveOptions], []);
             _agent.OutputDataReceived += (_, _) => { };
             _agent.BeginOutputReadLine();
             _agent.ErrorDataReceived += (_, line) => AgentErrors.Add(line.Data ?? "");
@@ -41,8 +42,11 @@ internal sealed class Farm : IDisposable
 
     public int AgentPid => _agent.Id;
 
-    private string[] Program =>
-        [Environment.GetEnvironmentVariable("SNAPSHOTS_PROGRAM") ?? RepositoryRoot.Combine("snapshots"), "--store", Store, "--run", Run];
+    private string[] Program => ProgramIn(Run);
+
+    /// <summary>The program with this farm's store and another run directory.</summary>
+    public string[] ProgramIn(string run) =>
+        [Environment.GetEnvironmentVariable("SNAPSHOTS_PROGRAM") ?? RepositoryRoot.Combine("snapshots"), "--store", Store, "--run", run];
 
     /// <summary>Runs the command line as a user would; any exit code.</summary>
     public ProgramRun Execute(params IEnumerable<string> arguments) => ProgramRun.Execute([.. Program, .. arguments], Limit);

@@ -36,11 +36,12 @@ internal sealed class EngineFixture : IDisposable
     private readonly string _directory = Directory.CreateTempSubdirectory("snapshots-engine-").FullName;
 
     /// <param name="parkedClones">None unless a test asks: faults are injected into what forks on demand.</param>
-    public EngineFixture(int parkedClones = 0)
+    /// <param name="options">What else a test wants of its engine.</param>
+    public EngineFixture(int parkedClones = 0, RestoreOptions? options = null)
     {
         Store = ImageStore.Open(Path.Combine(_directory, "store"), new StoreFiles(DirectoryFlush.Sync, FileLock.Acquire));
         Creator = new SnapshotCreator(Store);
-        Engine = RestoreEngine.Start(new RestoreOptions { SandboxPoolSize = 2, ParkedClones = parkedClones });
+        Engine = RestoreEngine.Start((options ?? new RestoreOptions()) with { SandboxPoolSize = 2, ParkedClones = parkedClones });
     }
 
     public ImageStore Store { get; }
@@ -51,12 +52,12 @@ internal sealed class EngineFixture : IDisposable
 
     /// <param name="worker">Source text of a program that speaks the channel on descriptor 3.</param>
     /// <param name="interpreter">What runs it, with the option that takes source text.</param>
-    public SnapshotImage Create(CancellationToken cancellation, string worker = Worker, string interpreter = "python3 -c")
+    public SnapshotImage Create(CancellationToken cancellation, string worker = Worker, string interpreter = "python3 -c", string name = "worker")
     {
         Creator.Create(
             new CreateRequest
             {
-                Name = "worker",
+                Name = name,
                 Command = ["/usr/bin/env", .. interpreter.Split(' '), worker],
                 Ready = new ChannelReadiness(),
                 Environment = [$"PATH={Environment.GetEnvironmentVariable("PATH")}"],
@@ -64,7 +65,7 @@ internal sealed class EngineFixture : IDisposable
             },
             progress: null,
             cancellation);
-        return Store.OpenImage("worker");
+        return Store.OpenImage(name);
     }
 
     public Clone Launch(SnapshotImage image) => Engine.Launch(image, new CloneRequest { Id = "clone" });
@@ -85,9 +86,9 @@ internal sealed class EngineFixture : IDisposable
         return errno == Errno.None && length > 0 ? Encoding.UTF8.GetString(answer, 0, length).Trim() : throw new InvalidOperationException($"no answer: {errno}, {length} bytes");
     }
 
-    public static void Ask(Clone clone)
+    public static void Ask(Clone clone, string request = "{}")
     {
-        var errno = SocketMessage.Send(clone.Channel!, "{}\n"u8);
+        var errno = SocketMessage.Send(clone.Channel!, Encoding.UTF8.GetBytes(request + '\n'));
         if (errno != Errno.None)
             throw new LinuxException("sendmsg", errno, "channel");
     }

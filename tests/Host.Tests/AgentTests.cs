@@ -21,7 +21,7 @@ public sealed class AgentTests : IAsyncLifetime
         _run = RunDirectory.At(Path.Combine(_parent.FullName, "run"));
         _client = new FarmClient(_run.SocketPath);
         var ready = new TaskCompletionSource();
-        _agent = Agent.Run(Options, () => _launcher, ready.SetResult, _stop.Token);
+        _agent = Agent.Run(Options, _ => _launcher, ready.SetResult, _stop.Token);
         await Task.WhenAny(ready.Task, _agent).WaitAsync(Patience);
         Assert.True(ready.Task.IsCompleted, "the agent ended before it served");
     }
@@ -33,6 +33,7 @@ public sealed class AgentTests : IAsyncLifetime
         _client.Dispose();
         _stop.Dispose();
         Assert.Equal(0, _launcher.Live);
+        Assert.Equal(0, _launcher.Prepared);
         Assert.False(File.Exists(_run.SocketPath));
         Assert.False(Directory.Exists(_run.ClonesPath));
         _parent.Delete(recursive: true);
@@ -89,6 +90,44 @@ public sealed class AgentTests : IAsyncLifetime
         Assert.Empty(await _client.ListClonesAsync(includeEnded: false, Cancellation));
         var ended = Assert.Single(await _client.ListClonesAsync(includeEnded: true, Cancellation));
         Assert.Equal((CloneState.Ended, 9u), (ended.State, ended.Signal));
+    }
+
+    [Fact]
+    public async Task Memory_of_a_clone_is_read_when_it_is_asked_for()
+    {
+        var started = Assert.Single(await Clone("exec sleep 1000", wait: false));
+        Assert.Null(Assert.Single(await _client.ListClonesAsync(includeEnded: false, Cancellation)).Memory);
+        var memory = Assert.Single(await _client.ListClonesWithMemoryAsync(includeEnded: false, Cancellation)).Memory;
+        Assert.Equal(1u, memory.Processes);
+        Assert.True(memory is { PageTablesKib: > 0, PssKib: > 0 });
+        Assert.Equal(memory.ResidentKib, memory.SharedCleanKib + memory.SharedDirtyKib + memory.PrivateCleanKib + memory.PrivateDirtyKib);
+        await _client.KillAsync(new KillRequest { Ids = { started.Id } }, Cancellation);
+        Assert.Null(Assert.Single(await _client.ListClonesWithMemoryAsync(includeEnded: true, Cancellation)).Memory);
+    }
+
+    [Fact]
+    public async Task A_template_is_listed_with_its_clones_each_counted_once()
+    {
+        var parked = Assert.Single(await Clone("exec sleep 1000", wait: false));
+        var started = Assert.Single(await Clone("exec sleep 1000", wait: false));
+        await _client.KillAsync(new KillRequest { Ids = { parked.Id } }, Cancellation);
+        // Of the parked ones that the engine tells of, one has been started meanwhile, and one is gone.
+        var pids = new[] { (int)started.Started.Pid, (int)parked.Started.Pid, Environment.ProcessId };
+        var memory = new Linux.Proc.ProcessMemory { Processes = 1, ResidentKib = 5, PageTablesKib = 2 };
+        _launcher.Templates =
+        [
+            new("old", "sha256:1", 41, memory, [], TimeSpan.FromMinutes(5), InUse: false),
+            new("script", ScriptLauncher.Digest, 42, memory, pids, TimeSpan.Zero, InUse: true),
+        ];
+
+        var reply = await _client.ListTemplatesAsync(digest: null, Cancellation);
+
+        Assert.Equal(1UL << 30, reply.BudgetBytes);
+        Assert.Equal(["script", "old"], reply.Templates.Select(template => template.Snapshot));
+        var listed = reply.Templates[0];
+        Assert.Equal((ScriptLauncher.Digest, 42u, true, 5UL, 2UL), (listed.Digest, listed.Pid, listed.InUse, listed.Template.ResidentKib, listed.Template.PageTablesKib));
+        Assert.Equal((1u, 1u, 1u), (listed.Parked.Processes, listed.Clones.Processes, listed.CloneCount));
+        Assert.Equal("old", Assert.Single((await _client.ListTemplatesAsync("sha256:1", Cancellation)).Templates).Snapshot);
     }
 
     [Fact]
@@ -150,7 +189,7 @@ public sealed class AgentTests : IAsyncLifetime
     [Fact]
     public async Task A_second_agent_is_refused_and_harms_nothing()
     {
-        var refused = await Assert.ThrowsAsync<AgentException>(() => Agent.Run(Options, () => _launcher, () => { }, Cancellation));
+        var refused = await Assert.ThrowsAsync<AgentException>(() => Agent.Run(Options, _ => _launcher, () => { }, Cancellation));
         Assert.Contains("another agent", refused.Message, StringComparison.Ordinal);
         await _client.PingAsync(Cancellation);
     }

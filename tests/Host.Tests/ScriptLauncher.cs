@@ -4,6 +4,7 @@ using Snapshots.Client;
 using Snapshots.Client.V1;
 using Snapshots.Host.Clones;
 using Snapshots.Linux;
+using Snapshots.Linux.Proc;
 using Snapshots.Linux.Syscalls;
 using Snapshots.Sandboxes;
 
@@ -17,6 +18,10 @@ internal sealed class ScriptLauncher : ICloneLauncher, IDisposable
 {
     private readonly SandboxFactory _sandboxes = SandboxFactory.Start();
     private int _live;
+    private int _prepared;
+
+    /// <summary>Of every script.</summary>
+    public static readonly string Digest = "sha256:" + new string('0', 64);
 
     /// <summary>A script of this name cannot be prepared.</summary>
     public const string Missing = "missing";
@@ -30,9 +35,23 @@ internal sealed class ScriptLauncher : ICloneLauncher, IDisposable
     /// <summary>Clones that were launched and not disposed of.</summary>
     public int Live => _live;
 
-    public IPreparedSnapshot Prepare(string reference) => reference == Missing
-        ? throw new AgentException(FarmErrorCode.NotFound, "no snapshot is called missing")
-        : new Script(this, reference);
+    /// <summary>Prepared scripts that were not disposed of.</summary>
+    public int Prepared => _prepared;
+
+    /// <summary>What it says is in memory.</summary>
+    public IReadOnlyList<RestorePool.Templates.TemplateStatus> Templates { get; set; } = [];
+
+    public long? TemplateMemoryBytes => 1 << 30;
+
+    public IPreparedSnapshot Prepare(string reference)
+    {
+        if (reference == Missing)
+            throw new AgentException(FarmErrorCode.NotFound, "no snapshot is called missing");
+        Interlocked.Increment(ref _prepared);
+        return new Script(this, reference);
+    }
+
+    public IReadOnlyList<RestorePool.Templates.TemplateStatus> ListTemplates() => Templates;
 
     public void Dispose() => _sandboxes.Dispose();
 
@@ -65,9 +84,11 @@ internal sealed class ScriptLauncher : ICloneLauncher, IDisposable
 
     private sealed class Script(ScriptLauncher launcher, string text) : IPreparedSnapshot
     {
-        public string Digest => "sha256:" + new string('0', 64);
+        public string Digest => ScriptLauncher.Digest;
 
         public IRunningClone Launch(CloneOrder order) => launcher.Launch(text, order);
+
+        public void Dispose() => Interlocked.Decrement(ref launcher._prepared);
     }
 
     private sealed class RunningScript(
@@ -93,6 +114,8 @@ internal sealed class ScriptLauncher : ICloneLauncher, IDisposable
         public void NoteAnswered()
         {
         }
+
+        public ProcessMemory? ReadMemory() => ProcessMemory.TryRead(process.HostPid);
 
         public ExitStatus? TryGetExit() => process.TryGetExit();
 

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Snapshots.Cli.Json;
+using Snapshots.Client;
 using Snapshots.Host;
 using Snapshots.Images;
 using Snapshots.Programs;
@@ -22,17 +23,47 @@ internal static class InspectCommand
         return command;
     }
 
-    private static int Run(Invocation invocation)
+    private static async Task<int> Run(Invocation invocation, CancellationToken cancellation)
     {
         using var image = HostStore.Open(invocation.StoreDirectory).OpenImage(invocation.Parsed.GetRequiredValue(Name));
         var program = invocation.Parsed.GetValue(Program) ? PrintedPrograms(image) : null;
-        if (invocation.Json)
-            Invocation.PrintJson(SnapshotDescription.Of(image, program?.Split('\n', StringSplitOptions.RemoveEmptyEntries)), CliJsonContext.Default.SnapshotDetails);
-        else if (program is not null)
+        if (program is not null && !invocation.Json)
+        {
             Console.Out.Write(program);
+            return ExitCodes.Ok;
+        }
+        var memory = await ReadMemory(invocation, image, cancellation).ConfigureAwait(false);
+        if (invocation.Json)
+            Invocation.PrintJson(SnapshotDescription.Of(image, program?.Split('\n', StringSplitOptions.RemoveEmptyEntries)) with { Memory = memory }, CliJsonContext.Default.SnapshotDetails);
         else
-            SnapshotPrinter.Print(invocation.Output, SnapshotDescription.Of(image, null));
+            Print(invocation, image, memory);
         return ExitCodes.Ok;
+    }
+
+    /// <summary>What the snapshot has in memory now; null when no agent runs, or has no template of it.</summary>
+    private static async Task<TemplateRow?> ReadMemory(Invocation invocation, SnapshotImage image, CancellationToken cancellation)
+    {
+        try
+        {
+            using var client = await invocation.TryConnect(cancellation).ConfigureAwait(false);
+            if (client is null)
+                return null;
+            var reply = await client.ListTemplatesAsync(image.Digest.ToString(), cancellation).ConfigureAwait(false);
+            return reply.Templates.Select(TemplateRows.Describe).FirstOrDefault();
+        }
+        catch (FarmException e) when (e.Code != FarmErrorCode.Cancelled)
+        {
+            // What is in the image can be told all the same.
+            invocation.Remark($"its memory on this host is not known: {e.Message}");
+            return null;
+        }
+    }
+
+    private static void Print(Invocation invocation, SnapshotImage image, TemplateRow? memory)
+    {
+        SnapshotPrinter.Print(invocation.Output, SnapshotDescription.Of(image, null));
+        if (memory is not null)
+            MemoryPrinter.Print(invocation.Output, memory);
     }
 
     private static string PrintedPrograms(SnapshotImage image)

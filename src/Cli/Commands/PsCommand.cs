@@ -2,8 +2,6 @@ using System.CommandLine;
 using Snapshots.Cli.Json;
 using Snapshots.Cli.Text;
 using Snapshots.Client.V1;
-using Snapshots.Linux;
-using Snapshots.Linux.Proc;
 
 namespace Snapshots.Cli.Commands;
 
@@ -33,7 +31,7 @@ internal static class PsCommand
     {
         using var client = await invocation.TryConnect(cancellation).ConfigureAwait(false);
         if (client is not null)
-            return [.. (await client.ListClonesAsync(invocation.Parsed.GetValue(All), cancellation).ConfigureAwait(false)).Select(Describe)];
+            return [.. (await client.ListClonesWithMemoryAsync(invocation.Parsed.GetValue(All), cancellation).ConfigureAwait(false)).Select(Describe)];
         invocation.Remark($"no agent serves {invocation.Run.Path}, so no clones run");
         return [];
     }
@@ -41,7 +39,7 @@ internal static class PsCommand
     private static ProcessRow Describe(CloneStatus clone)
     {
         var ended = clone.State == CloneState.Ended;
-        var memory = ended ? null : ReadMemory((int)clone.Pid);
+        var memory = clone.Memory;
         return new ProcessRow(
             clone.Id,
             clone.Snapshot,
@@ -49,33 +47,37 @@ internal static class PsCommand
             ended ? "ended" : "running",
             DateTimeOffset.FromUnixTimeMilliseconds(clone.StartedUnixMs),
             (long?)memory?.PssKib,
-            PrivateKib(memory),
+            (long?)(memory?.PrivateCleanKib + memory?.PrivateDirtyKib),
             ended ? DateTimeOffset.FromUnixTimeMilliseconds(clone.EndedUnixMs) : null,
             ended && clone.Signal == 0 ? clone.ExitCode : null,
-            ended && clone.Signal != 0 ? clone.Signal : null);
-    }
-
-    private static long? PrivateKib(MemoryUse? memory) => memory is null ? null : (long)(memory.PrivateCleanKib + memory.PrivateDirtyKib);
-
-    // A clone may end between the agent's answer and our look.
-    private static MemoryUse? ReadMemory(int pid)
-    {
-        try
-        {
-            return SmapsRollup.Read(pid);
-        }
-        catch (LinuxException e) when (e.Errno is Errno.ENOENT or Errno.ESRCH)
-        {
-            return null;
-        }
+            ended && clone.Signal != 0 ? clone.Signal : null,
+            (long?)(memory?.SharedCleanKib + memory?.SharedDirtyKib),
+            (long?)memory?.PageTablesKib,
+            (long?)memory?.SwapKib,
+            (long?)memory?.PrivateCleanKib,
+            (long?)memory?.PrivateDirtyKib,
+            (long?)memory?.SharedCleanKib,
+            (long?)memory?.SharedDirtyKib,
+            memory?.Processes);
     }
 
     private static void Print(Invocation invocation, IReadOnlyList<ProcessRow> rows)
     {
-        var table = Consoles.Table("ID", "SNAPSHOT", ">PID", "STATE", "STARTED", ">PSS", ">PRIVATE");
+        var table = Consoles.Table("ID", "SNAPSHOT", ">PID", "STATE", "STARTED", ">PSS", ">PRIVATE", ">SHARED", ">PAGE TABLES");
         var now = DateTimeOffset.UtcNow;
         foreach (var row in rows)
-            table.AddPlainRow(row.Id, row.Snapshot, $"{row.Pid}", State(row), Units.Ago(row.Started, now), Memory(row.PssKib), Memory(row.PrivateKib));
+        {
+            table.AddPlainRow(
+                row.Id,
+                row.Snapshot,
+                $"{row.Pid}",
+                State(row),
+                Units.Ago(row.Started, now),
+                Memory(row.PssKib),
+                Memory(row.PrivateKib),
+                Memory(row.SharedKib),
+                Memory(row.PageTablesKib));
+        }
         invocation.Output.Write(table);
     }
 

@@ -18,7 +18,7 @@ internal static class ServeCommand
 
     public static Command Create()
     {
-        var command = new Command("serve", "Run the agent: it launches clones, keeps their output and ends them when it ends") { Stop, Detached };
+        var command = new Command("serve", "Run the agent: it launches clones, keeps their output and ends them when it ends") { Stop, Detached, TemplateMemoryOption.Create() };
         EngineOptions.AddTo(command);
         command.SetBody(Run);
         return command;
@@ -31,7 +31,8 @@ internal static class ServeCommand
     {
         using var detachment = invocation.Parsed.GetValue(Detached) ? Detachment.Begin(invocation.Run) : null;
         var options = new AgentOptions(invocation.Run, invocation.StoreDirectory) { Log = detachment?.Log ?? Console.Error };
-        await Agent.Run(options, () => EngineLauncher.Start(invocation.StoreDirectory, EngineOptions.Read(invocation.Parsed)), () => detachment?.AnnounceReady(), cancellation).ConfigureAwait(false);
+        var engine = EngineOptions.Read(invocation.Parsed) with { TemplateMemoryBytes = TemplateMemoryOption.Read(invocation.Parsed) };
+        await Agent.Run(options, log => EngineLauncher.Start(invocation.StoreDirectory, engine, log), () => detachment?.AnnounceReady(), cancellation).ConfigureAwait(false);
         return ExitCodes.Ok;
     }
 

@@ -17,6 +17,7 @@ namespace Snapshots.Cli.Json;
 [JsonSerializable(typeof(IReadOnlyList<RemovedSnapshot>))]
 [JsonSerializable(typeof(IReadOnlyList<CloneRow>))]
 [JsonSerializable(typeof(IReadOnlyList<ProcessRow>))]
+[JsonSerializable(typeof(TemplateList))]
 [JsonSerializable(typeof(KilledClones))]
 [JsonSerializable(typeof(CloneLogs))]
 [JsonSerializable(typeof(AgentRow))]

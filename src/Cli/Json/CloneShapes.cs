@@ -30,7 +30,7 @@ public sealed record TimingsRow(
     double? FirstAnswer = null,
     double? Exit = null);
 
-/// <summary>One clone of <c>snapshots ps</c>. Memory is absent when it ended in between.</summary>
+/// <summary>One clone of <c>snapshots ps</c>. Memory, as docs/memory.md defines it, is that of all its processes; it is absent when the clone has ended.</summary>
 public sealed record ProcessRow(
     string Id,
     string Snapshot,
@@ -41,7 +41,15 @@ public sealed record ProcessRow(
     long? PrivateKib,
     DateTimeOffset? Ended = null,
     int? ExitCode = null,
-    uint? Signal = null);
+    uint? Signal = null,
+    long? SharedKib = null,
+    long? PageTablesKib = null,
+    long? SwapKib = null,
+    long? PrivateCleanKib = null,
+    long? PrivateDirtyKib = null,
+    long? SharedCleanKib = null,
+    long? SharedDirtyKib = null,
+    uint? Processes = null);
 
 public sealed record KilledClones(IReadOnlyList<string> Killed, IReadOnlyList<string> Ended, IReadOnlyList<string> Unknown);
 

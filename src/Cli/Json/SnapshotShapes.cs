@@ -36,7 +36,8 @@ public sealed record SnapshotDetails(
     IReadOnlyList<ProcessDetails> Processes,
     IReadOnlyList<SharedMemoryDetails> SharedMemory,
     IReadOnlyList<string>? Program,
-    IReadOnlyList<string> Remarks);
+    IReadOnlyList<string> Remarks,
+    TemplateRow? Memory = null);
 
 public sealed record HostDetails(string KernelRelease, int CpuFlags, uint XstateBytes);
 

@@ -42,6 +42,19 @@ public sealed class CloneFarm : IDisposable
     public IReadOnlyList<CloneRecord> List(bool includeEnded) =>
         [.. _clones.Values.Where(clone => includeEnded || !clone.Ended.IsCompleted).OrderBy(clone => clone.Started)];
 
+    /// <summary>Templates in memory with what belongs to their snapshots, the last used first. Reads the memory of all of them; stops nobody.</summary>
+    /// <param name="digest">Of one snapshot; null for all.</param>
+    public IReadOnlyList<TemplateStatus> ListTemplates(string? digest)
+    {
+        // Templates first: a parked clone that is started in between is then counted as a live one, and only so.
+        var templates = _launcher.ListTemplates().Where(template => digest is null || template.Digest == digest).ToList();
+        var clones = List(includeEnded: false).ToLookup(clone => clone.Digest, StringComparer.Ordinal);
+        return [.. templates.OrderBy(template => template.Idle).Select(template => MemoryMessages.Describe(template, [.. clones[template.Digest]]))];
+    }
+
+    /// <summary>Resident memory that all templates together may have, in bytes; null when there is no limit.</summary>
+    public long? TemplateMemoryBytes => _launcher.TemplateMemoryBytes;
+
     /// <summary>
     /// Orders the clones of <paramref name="request"/>. Exactly one Started or Failed follows for each, and for started ones of a waiting
     /// request an Answered when there is an answer, and an Exited. Orders that are still queued when <paramref name="cancellation"/> is
@@ -53,10 +66,29 @@ public sealed class CloneFarm : IDisposable
     {
         var count = CheckedCount(request);
         var prepared = _launcher.Prepare(request.Snapshot);
+        var left = count;
         for (var i = 0; i < count; i++)
         {
             var index = i;
-            _queue.Enqueue(() => LaunchOne(request, prepared, index, listener, cancellation));
+            try
+            {
+                _queue.Enqueue(() =>
+                {
+                    LaunchOne(request, prepared, index, listener, cancellation);
+                    Done(1);
+                });
+            }
+            catch
+            {
+                Done(count - i);
+                throw;
+            }
+        }
+
+        void Done(int orders)
+        {
+            if (Interlocked.Add(ref left, -orders) == 0)
+                prepared.Dispose();
         }
     }
 

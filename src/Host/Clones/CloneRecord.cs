@@ -82,8 +82,10 @@ public sealed class CloneRecord : IDisposable
         Listener?.Invoke(new CloneEvent { Index = Index, Id = Id, Exited = DescribeExit(microseconds) });
     }
 
-    public CloneStatus Describe()
+    /// <param name="withMemory">Reads it now; a clone that ends meanwhile is described without.</param>
+    public CloneStatus Describe(bool withMemory = false)
     {
+        var memory = withMemory && !Ended.IsCompleted ? Process.ReadMemory() : null;
         var ended = Ended.IsCompleted;
         return new CloneStatus
         {
@@ -97,6 +99,7 @@ public sealed class CloneRecord : IDisposable
             ExitCode = ended && !Exit.Signaled ? Exit.Value : 0,
             Signal = ended && Exit.Signaled ? (uint)Exit.Value : 0,
             Answer = Answer is { } answer ? Google.Protobuf.ByteString.CopyFrom(answer) : Google.Protobuf.ByteString.Empty,
+            Memory = memory is { } read ? MemoryMessages.Describe(read) : null,
         };
     }
 

@@ -1,54 +1,58 @@
-using System.Collections.Concurrent;
+using Microsoft.Extensions.Logging;
 using Microsoft.Win32.SafeHandles;
 using Snapshots.Client;
 using Snapshots.Images;
 using Snapshots.Linux;
+using Snapshots.Linux.Proc;
 using Snapshots.Programs;
 using Snapshots.RestorePool;
 using Snapshots.RestorePool.Clones;
+using Snapshots.RestorePool.Templates;
 
 namespace Snapshots.Host.Clones;
 
-/// <summary>Launches clones with the restore engine, from the images of one store. Images stay open as long as their templates live.</summary>
+/// <summary>Launches clones with the restore engine, from the images of one store. The engine closes an image together with its template.</summary>
 public sealed class EngineLauncher : ICloneLauncher, IDisposable
 {
     private readonly ImageStore _store;
     private readonly RestoreEngine _engine;
-    private readonly ConcurrentDictionary<string, Lazy<SnapshotImage>> _images = [];
 
-    private EngineLauncher(ImageStore store, RestoreEngine engine)
+    private EngineLauncher(ImageStore store, RestoreEngine engine, long? templateMemoryBytes)
     {
         _store = store;
         _engine = engine;
+        TemplateMemoryBytes = templateMemoryBytes;
     }
 
+    public long? TemplateMemoryBytes { get; }
+
+    /// <param name="log">Told which templates are dropped for memory.</param>
     /// <exception cref="AgentException">The store cannot be opened, or the engine cannot start here.</exception>
-    public static EngineLauncher Start(string storeDirectory, RestoreOptions options) => Translated(() =>
-        new EngineLauncher(HostStore.Open(storeDirectory), RestoreEngine.Start(options)));
+    public static EngineLauncher Start(string storeDirectory, RestoreOptions options, ILogger log) => Translated(() =>
+    {
+        var logged = options with
+        {
+            TemplateEvicted = gone => AgentLog.TemplateDropped(log, gone.Name, gone.Digest, Mebibytes(gone.ResidentBytes), gone.Idle.TotalSeconds),
+            TemplateOversized = large => AgentLog.TemplateOversized(log, large.Name, large.Digest, Mebibytes(large.ResidentBytes), Mebibytes(large.BudgetBytes)),
+        };
+        if (options.TemplateMemoryBytes is { } budget)
+            AgentLog.TemplateMemory(log, Mebibytes(budget));
+        return new EngineLauncher(HostStore.Open(storeDirectory), RestoreEngine.Start(logged), options.TemplateMemoryBytes);
+    });
 
     public IPreparedSnapshot Prepare(string reference) => Translated<IPreparedSnapshot>(() =>
     {
         var digest = _store.Resolve(reference).ToString();
-        var opened = _images.GetOrAdd(digest, key => new Lazy<SnapshotImage>(() => _store.OpenImage(key)));
-        try
-        {
-            _engine.Prepare(opened.Value);
-            return new PreparedSnapshot(_engine, opened.Value);
-        }
-        catch
-        {
-            // Not remembered: it may be whole, or supported, the next time.
-            _images.TryRemove(KeyValuePair.Create(digest, opened));
-            throw;
-        }
+        // By digest: the name may point elsewhere by the time a template is built.
+        var source = new TemplateSource(reference, digest, () => _store.OpenImage(digest));
+        return new PreparedSnapshot(_engine, source, _engine.Use(source));
     });
 
-    public void Dispose()
-    {
-        _engine.Dispose();
-        foreach (var opened in _images.Values.Where(opened => opened.IsValueCreated))
-            opened.Value.Dispose();
-    }
+    public IReadOnlyList<TemplateStatus> ListTemplates() => _engine.ListTemplates();
+
+    public void Dispose() => _engine.Dispose();
+
+    private static double Mebibytes(long bytes) => Math.Round(bytes / (1024.0 * 1024), 1);
 
     private static T Translated<T>(Func<T> call)
     {
@@ -83,16 +87,19 @@ public sealed class EngineLauncher : ICloneLauncher, IDisposable
         _ => FarmErrorCode.ImageCorrupt,
     };
 
-    private sealed class PreparedSnapshot(RestoreEngine engine, SnapshotImage image) : IPreparedSnapshot
+    private sealed class PreparedSnapshot(RestoreEngine engine, TemplateSource source, TemplateUse use) : IPreparedSnapshot
     {
-        public string Digest { get; } = image.Digest.ToString();
+        public string Digest => source.Digest;
 
-        public IRunningClone Launch(CloneOrder order) => Translated<IRunningClone>(() => new RunningClone(engine.Launch(image, new CloneRequest
+        // Not from the use's template: one that died meanwhile is built anew.
+        public IRunningClone Launch(CloneOrder order) => Translated<IRunningClone>(() => new RunningClone(engine.Launch(source, new CloneRequest
         {
             Id = order.Id,
             PayloadJson = order.PayloadJson,
             Environment = order.Environment,
         })));
+
+        public void Dispose() => use.Dispose();
     }
 
     private sealed class RunningClone(Clone clone) : IRunningClone
@@ -122,6 +129,8 @@ public sealed class EngineLauncher : ICloneLauncher, IDisposable
         public SafeFileHandle PidFd => clone.PidFd;
 
         public void NoteAnswered() => clone.NoteAnswered();
+
+        public ProcessMemory? ReadMemory() => clone.ReadMemory();
 
         public ExitStatus? TryGetExit() => clone.TryGetExit();
 

@@ -1,6 +1,7 @@
 using Microsoft.Win32.SafeHandles;
 using Snapshots.Client.V1;
 using Snapshots.Linux;
+using Snapshots.Linux.Proc;
 
 namespace Snapshots.Host.Clones;
 
@@ -10,10 +11,16 @@ public interface ICloneLauncher
     /// <summary>Opens a snapshot and makes it ready to be cloned.</summary>
     /// <exception cref="AgentException">Not found, damaged, or not for this host.</exception>
     IPreparedSnapshot Prepare(string reference);
+
+    /// <summary>Templates that are in memory now, with what they have there.</summary>
+    IReadOnlyList<RestorePool.Templates.TemplateStatus> ListTemplates();
+
+    /// <summary>Resident memory that all templates together may have, in bytes; null when there is no limit.</summary>
+    long? TemplateMemoryBytes { get; }
 }
 
-/// <summary>A snapshot that clones can be launched of. Thread-safe.</summary>
-public interface IPreparedSnapshot
+/// <summary>A snapshot that clones can be launched of; what makes them stays in memory until this is disposed of. Thread-safe.</summary>
+public interface IPreparedSnapshot : IDisposable
 {
     /// <summary><c>sha256:</c> and the digest of its manifest.</summary>
     string Digest { get; }
@@ -49,6 +56,9 @@ public interface IRunningClone : IDisposable
 
     /// <summary>It has given its first answer and may still run: a moment to learn from what it touched. May take some milliseconds.</summary>
     void NoteAnswered();
+
+    /// <summary>Memory of all its processes; null when the first one has ended. Stops nobody.</summary>
+    ProcessMemory? ReadMemory();
 
     /// <summary>Reaps the first process if it has ended; null while it runs.</summary>
     ExitStatus? TryGetExit();

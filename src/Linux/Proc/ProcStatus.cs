@@ -60,6 +60,9 @@ public sealed record ProcStatus
 
     public ulong VmSwapKib { get; private set; }
 
+    /// <summary>VmPTE: page tables of all levels.</summary>
+    public ulong PageTablesKib { get; private set; }
+
     public int ThreadCount { get; private set; }
 
     /// <summary>False when the process turned transparent huge pages off (PR_SET_THP_DISABLE).</summary>
@@ -203,6 +206,7 @@ public sealed record ProcStatus
             "RssFile" => kib => RssFileKib = kib,
             "RssShmem" => kib => RssShmemKib = kib,
             "VmSwap" => kib => VmSwapKib = kib,
+            "VmPTE" => kib => PageTablesKib = kib,
             _ => null,
         };
         return take is null || Set(value.TryDecimal(out var parsed), () => take(parsed));

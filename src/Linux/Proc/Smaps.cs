@@ -50,6 +50,9 @@ public sealed record MemoryUse
 
     public ulong SwapKib { get; private set; }
 
+    /// <summary>Pages in swap, each divided by the number of its users.</summary>
+    public ulong SwapPssKib { get; private set; }
+
     public ulong PrivateKib => PrivateCleanKib + PrivateDirtyKib;
 
     /// <summary>
@@ -80,6 +83,8 @@ public sealed record MemoryUse
             AnonymousHugeKib = kib;
         else if (name.SequenceEqual("Swap"u8))
             SwapKib = kib;
+        else if (name.SequenceEqual("SwapPss"u8))
+            SwapPssKib = kib;
         return true;
     }
 }

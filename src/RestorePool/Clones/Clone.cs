@@ -1,6 +1,7 @@
 using Microsoft.Win32.SafeHandles;
 using Snapshots.Images.V1;
 using Snapshots.Linux;
+using Snapshots.Linux.Proc;
 using Snapshots.Linux.Syscalls;
 using Snapshots.RestorePool.WorkingSets;
 using Snapshots.Sandboxes;
@@ -88,6 +89,27 @@ public sealed class Clone : IDisposable
 
     /// <summary>How the first process ended; null while it runs.</summary>
     public ExitStatus? TryGetExit() => _process.TryGetExit();
+
+    /// <summary>
+    /// Memory of all its processes: the first one, what that has started, and what those have left to the sandbox's init; not of the init itself,
+    /// which has next to none. Null when the first process has ended. Stops nobody.
+    /// </summary>
+    public ProcessMemory? ReadMemory()
+    {
+        var pids = new HashSet<int> { HostPid };
+        pids.UnionWith(ChildProcesses.DescendantsOf(HostPid));
+        pids.UnionWith(ChildProcesses.DescendantsOf(_sandbox.InitPid));
+        var memory = ProcessMemory.Sum(pids);
+        try
+        {
+            // Its pid is its own until it is reaped, which comes after its end: if it runs now, nothing else was read in its place.
+            return memory.Processes == 0 || Poll.IsReadable(PidFd, TimeSpan.Zero) ? null : memory;
+        }
+        catch (ObjectDisposedException)
+        {
+            return null;
+        }
+    }
 
     /// <summary>Kills every process of the clone.</summary>
     public void Kill()

@@ -67,6 +67,9 @@ internal sealed class ParkedClone : IDisposable
         }
     }
 
+    /// <summary>In our PID namespace; the clone's own once it is started.</summary>
+    public int HostPid => _process.HostPid;
+
     /// <summary>Whether it can still be started: one that failed has reported, and one that died has closed its socket.</summary>
     public bool IsAlive => !Poll.IsReadable(_control, TimeSpan.Zero);
 

@@ -66,6 +66,9 @@ internal sealed class ParkingPool : IDisposable
         }
     }
 
+    /// <summary>The clones of <paramref name="template"/> that are parked now, by their pids in our PID namespace.</summary>
+    public IReadOnlyList<int> PidsOf(Template template) => _bays.TryGetValue(template, out var bay) ? bay.Pids() : [];
+
     /// <summary>Ends the parked clones of <paramref name="template"/>.</summary>
     public void Close(Template template)
     {
@@ -116,6 +119,12 @@ internal sealed class ParkingPool : IDisposable
                     _settled.Reset();
                 return _ready.TryDequeue(out var parked) ? parked : null;
             }
+        }
+
+        public IReadOnlyList<int> Pids()
+        {
+            lock (_gate)
+                return [.. _ready.Select(parked => parked.HostPid)];
         }
 
         /// <summary>How many are missing; they count as under way from now on.</summary>

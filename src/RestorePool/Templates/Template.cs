@@ -77,15 +77,15 @@ public sealed class Template : IDisposable
     /// <summary>What the clocks of a clone begin with; null gives clones the host's clocks.</summary>
     internal Clocks? Clocks { get; }
 
+    /// <param name="name">Of the snapshot, for messages.</param>
     /// <exception cref="RestoreUnsupportedException">This host cannot run the snapshot.</exception>
     /// <exception cref="ProgramFailedException">The kernel refused a step; names the call and the object.</exception>
     /// <exception cref="ImageException">The image is damaged.</exception>
-    public static Template Build(SnapshotImage image, RestoreOptions options)
+    public static Template Build(SnapshotImage image, string name, RestoreOptions options)
     {
         var clock = Stopwatch.StartNew();
         HostCheck.Require(image.Manifest, options.HostClocks);
         var process = image.Manifest.Processes[0];
-        var name = image.Name ?? image.Digest.ToString();
         var forkDetection = ForkDetectionPlan.For(image.Manifest);
         var programs = CompiledPrograms.Compile(image.Manifest, forkDetection);
         var husk = programs.Start();

@@ -47,7 +47,7 @@ public sealed class ProcParserTests
     public void Status_takes_every_known_line_and_ignores_others()
     {
         const string Text = "Name:\ta\\nb\nUmask:\t0027\nState:\tT (stopped)\nTgid:\t9\nPid:\t10\nPPid:\t8\nTracerPid:\t7\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t4 20 24 \nNStgid:\t9\t2\nNSpid:\t10\t3\nNSpgid:\t9\t2\nNSsid:\t9\t0\n"
-            + "VmRSS:\t    1668 kB\nTHP_enabled:\t0\nThreads:\t11\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000000002\nSigBlk:\t0000000000010000\nSigIgn:\t0000000001001000\nSigCgt:\tffffffff00000000\n"
+            + "VmRSS:\t    1668 kB\nVmPTE:\t      44 kB\nTHP_enabled:\t0\nThreads:\t11\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000000002\nSigBlk:\t0000000000010000\nSigIgn:\t0000000001001000\nSigCgt:\tffffffff00000000\n"
             + "CapInh:\t0000000000000001\nCapPrm:\t000001ffffffffff\nCapEff:\t000001fffeffffff\nCapBnd:\t0000000000000004\nCapAmb:\t0000000000000005\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t3\nNovelty:\tx\n";
         Assert.True(ProcStatus.TryParse(Encoding.ASCII.GetBytes(Text), out var status));
         Assert.Equal(("a\nb", 0b010_111, 'T', 9, 10, 8, 7), (status.Name, status.Umask, status.State, status.ThreadGroupId, status.Pid, status.ParentPid, status.TracerPid));
@@ -58,7 +58,7 @@ public sealed class ProcParserTests
         Assert.Equal([10, 3], status.NamespacePids);
         Assert.Equal([9, 2], status.NamespaceProcessGroups);
         Assert.Equal([9, 0], status.NamespaceSessions);
-        Assert.Equal((1668u, false, 11), (status.VmRssKib, status.ThpEnabled, status.ThreadCount));
+        Assert.Equal((1668u, 44u, false, 11), (status.VmRssKib, status.PageTablesKib, status.ThpEnabled, status.ThreadCount));
         Assert.Equal((1u, 2u, 0x10000u, 0x1001000u, 0xffffffff00000000), (status.PendingOfThread, status.PendingOfProcess, status.Blocked, status.Ignored, status.Caught));
         Assert.Equal((1u, 0x1ffffffffffu, 0x1fffeffffffu, 4u, 5u), (status.CapInheritable, status.CapPermitted, status.CapEffective, status.CapBounding, status.CapAmbient));
         Assert.Equal((true, 2, 3), (status.NoNewPrivileges, status.SeccompMode, status.SeccompFilterCount));
