@@ -92,4 +92,7 @@ public static class ImageLimits
 
     /// <summary>A hundred years: the kernel takes no clock beyond half of its range (292 years).</summary>
     public const long MaxClockNanoseconds = 100L * 365 * 24 * 3600 * 1_000_000_000;
+
+    /// <summary>Ranges of each kind in a working set.</summary>
+    public const int MaxWorkingSetRanges = 65_536;
 }

@@ -129,6 +129,40 @@ public sealed class ImageStore
         }
     }
 
+    /// <summary>What clones of an image were seen to touch; null when that is not known.</summary>
+    /// <exception cref="ImageException">DigestMismatch, Malformed, LimitExceeded: the image itself is not concerned.</exception>
+    public WorkingSet? TryReadWorkingSet(SnapshotDigest digest)
+    {
+        var path = _layout.WorkingSetPath(digest.Hex);
+        try
+        {
+            return WorkingSetFile.Decode(ReadFile(path, WorkingSetFile.MaxBytes, "no working set is known"), path);
+        }
+        catch (ImageException none) when (none.Failure == ImageFailure.NotFound)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Keeps what clones of an image were seen to touch, instead of what was known before. Nothing is kept of an image that is gone.</summary>
+    /// <exception cref="ImageException">WriteFailed; LimitExceeded.</exception>
+    public void SaveWorkingSet(SnapshotDigest digest, WorkingSet set)
+    {
+        var contents = WorkingSetFile.Encode(set);
+        var path = _layout.WorkingSetPath(digest.Hex);
+        using (_files.Lock(_layout.LockFile))
+        {
+            if (!File.Exists(_layout.BlobPath(digest.Hex)))
+                return;
+            Change(path, () =>
+            {
+                Directory.CreateDirectory(_layout.WorkingSets);
+                WriteThenRename(contents, path);
+                return true;
+            });
+        }
+    }
+
     /// <summary>All names, sorted; a damaged image is listed with its problem.</summary>
     public IReadOnlyList<ImageListing> List() => [.. NamesInStore().Select(Describe)];
 
@@ -338,10 +372,10 @@ public sealed class ImageStore
     {
         var count = 0;
         long bytes = 0;
-        foreach (var file in new DirectoryInfo(_layout.Blobs).EnumerateFiles())
+        var workingSets = new DirectoryInfo(_layout.WorkingSets);
+        var files = new DirectoryInfo(_layout.Blobs).EnumerateFiles().Concat(workingSets.Exists ? workingSets.EnumerateFiles() : []);
+        foreach (var file in files.Where(file => !reachable.Contains(file.Name)))
         {
-            if (reachable.Contains(file.Name))
-                continue;
             bytes += file.Length;
             count++;
             file.Delete();

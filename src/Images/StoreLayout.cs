@@ -7,6 +7,7 @@ namespace Snapshots.Images;
 /// <code>
 ///   STORE/blobs/sha256/HEX   manifests and page files, named by the SHA-256 of their contents
 ///   STORE/names/NAME         text: sha256:HEX of the manifest
+///   STORE/working-sets/HEX   what clones of the image HEX were seen to touch; may be lost
 ///   STORE/incoming/…         files being written; locked while their writer lives
 ///   STORE/lock               held while names and blobs change
 /// </code>
@@ -19,6 +20,8 @@ internal sealed partial class StoreLayout(string root)
 
     public string Names { get; } = Path.Combine(root, "names");
 
+    public string WorkingSets { get; } = Path.Combine(root, "working-sets");
+
     public string Incoming { get; } = Path.Combine(root, "incoming");
 
     public string LockFile { get; } = Path.Combine(root, "lock");
@@ -27,6 +30,8 @@ internal sealed partial class StoreLayout(string root)
     public string CollectingMark { get; } = Path.Combine(root, "incoming", "collecting");
 
     public string BlobPath(string hex) => Path.Combine(Blobs, hex);
+
+    public string WorkingSetPath(string hex) => Path.Combine(WorkingSets, hex);
 
     public string NamePath(string name) => Path.Combine(Names, CheckName(name));
 

@@ -1,7 +1,9 @@
 using Snapshots.Images;
+using Snapshots.Images.V1;
 using Snapshots.Linux.Proc;
 using Snapshots.RestorePool;
 using Snapshots.RestorePool.Clones;
+using Snapshots.RestorePool.Templates;
 using Xunit;
 
 namespace Snapshots.Engine.Tests;
@@ -50,6 +52,35 @@ public sealed class WorkingSetTests : IDisposable
         _fixture.Engine.WaitUntilReady(image, Cancellation);
         Assert.InRange(PrivateKibOfOneThatWaits(_fixture.Engine, image), WrittenKib, MostKib);
         AnswerAndNote(_fixture.Engine, image);
+    }
+
+    [Fact]
+    public void What_was_learned_is_handed_out_and_a_later_engine_begins_with_it()
+    {
+        using var image = _fixture.Create(Cancellation, Worker);
+        WorkingSet? saved = null;
+        TemplateSource Source(WorkingSet? known) => new(image.Name!, image.Digest.ToString(), () => _fixture.Store.OpenImage(image.Name!))
+        {
+            ReadWorkingSet = () => known,
+            SaveWorkingSet = set => saved = set,
+        };
+        using (var engine = RestoreEngine.Start(new RestoreOptions { SandboxPoolSize = 1, ParkedClones = 0 }))
+        {
+            for (var i = 0; i < 3; i++)
+            {
+                using var clone = engine.Launch(Source(null), new CloneRequest { Id = "clone" });
+                Assert.Equal("good", EngineFixture.Answer(clone));
+                clone.NoteAnswered();
+            }
+        }
+        Assert.True(saved is { Clones: 3 } && saved.Written.Sum(range => (long)range.PageCount) >= WrittenKib / 4 && saved.FilePages.Count > 0);
+
+        using var later = RestoreEngine.Start(new RestoreOptions { SandboxPoolSize = 1, ParkedClones = 1 });
+        using (var use = later.Use(Source(saved)))
+        {
+            later.WaitUntilReady(image, Cancellation);
+            Assert.InRange(PrivateKibOfOneThatWaits(later, image), WrittenKib, MostKib);
+        }
     }
 
     [Fact]

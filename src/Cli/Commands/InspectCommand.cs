@@ -16,16 +16,25 @@ internal static class InspectCommand
 
     private static readonly Option<bool> Program = new("--program") { Description = "Print the restore programs, one system call on each line" };
 
+    private static readonly Option<bool> WorkingSet = new("--working-set") { Description = "Print what the first clones that answered touched" };
+
     public static Command Create()
     {
-        var command = new Command("inspect", "Show the process, threads, memory map and descriptors of a snapshot") { Name, Program };
+        var command = new Command("inspect", "Show the process, threads, memory map and descriptors of a snapshot") { Name, Program, WorkingSet };
         command.SetBody(Run);
         return command;
     }
 
     private static async Task<int> Run(Invocation invocation, CancellationToken cancellation)
     {
-        using var image = HostStore.Open(invocation.StoreDirectory).OpenImage(invocation.Parsed.GetRequiredValue(Name));
+        var store = HostStore.Open(invocation.StoreDirectory);
+        using var image = store.OpenImage(invocation.Parsed.GetRequiredValue(Name));
+        var workingSet = invocation.Parsed.GetValue(WorkingSet) ? ReadWorkingSet(store, image) : null;
+        if (workingSet is not null && !invocation.Json)
+        {
+            WorkingSetPrinter.Print(invocation.Output, workingSet);
+            return ExitCodes.Ok;
+        }
         var program = invocation.Parsed.GetValue(Program) ? PrintedPrograms(image) : null;
         if (program is not null && !invocation.Json)
         {
@@ -34,7 +43,7 @@ internal static class InspectCommand
         }
         var memory = await ReadMemory(invocation, image, cancellation).ConfigureAwait(false);
         if (invocation.Json)
-            Invocation.PrintJson(SnapshotDescription.Of(image, program?.Split('\n', StringSplitOptions.RemoveEmptyEntries)) with { Memory = memory }, CliJsonContext.Default.SnapshotDetails);
+            Invocation.PrintJson(SnapshotDescription.Of(image, program?.Split('\n', StringSplitOptions.RemoveEmptyEntries)) with { Memory = memory, WorkingSet = workingSet }, CliJsonContext.Default.SnapshotDetails);
         else
             Print(invocation, image, memory);
         return ExitCodes.Ok;
@@ -58,6 +67,12 @@ internal static class InspectCommand
             return null;
         }
     }
+
+    /// <exception cref="ImageException">NotFound: none is known yet. DigestMismatch, Malformed: it is damaged.</exception>
+    private static WorkingSetDetails ReadWorkingSet(ImageStore store, SnapshotImage image) =>
+        store.TryReadWorkingSet(image.Digest) is { } set
+            ? WorkingSetDescription.Of(set, image.Manifest)
+            : throw new ImageException(ImageFailure.NotFound, $"no working set of {image.Name ?? image.Digest.ToString()} is known: it is recorded when a few clones have answered on their channel; run some with `snapshots clone`");
 
     private static void Print(Invocation invocation, SnapshotImage image, TemplateRow? memory)
     {

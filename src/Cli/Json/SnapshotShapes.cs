@@ -37,7 +37,15 @@ public sealed record SnapshotDetails(
     IReadOnlyList<SharedMemoryDetails> SharedMemory,
     IReadOnlyList<string>? Program,
     IReadOnlyList<string> Remarks,
-    TemplateRow? Memory = null);
+    TemplateRow? Memory = null,
+    WorkingSetDetails? WorkingSet = null);
+
+/// <summary>What the first clones that answered touched, all of them.</summary>
+/// <param name="Clones">How many were looked at.</param>
+public sealed record WorkingSetDetails(uint Clones, DateTimeOffset Recorded, ulong WrittenBytes, ulong FileBytes, IReadOnlyList<WorkingSetRange> Ranges);
+
+/// <param name="Kind"><c>written</c>: private memory that each clone gets a copy of; <c>file</c>: pages of a mapped file.</param>
+public sealed record WorkingSetRange(string Start, string End, string Kind, ulong Bytes, string Label);
 
 public sealed record HostDetails(string KernelRelease, int CpuFlags, uint XstateBytes);
 

@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging;
 using Microsoft.Win32.SafeHandles;
 using Snapshots.Client;
 using Snapshots.Images;
+using Snapshots.Images.V1;
 using Snapshots.Linux;
 using Snapshots.Linux.Proc;
 using Snapshots.Programs;
@@ -16,9 +17,11 @@ public sealed class EngineLauncher : ICloneLauncher, IDisposable
 {
     private readonly ImageStore _store;
     private readonly RestoreEngine _engine;
+    private readonly ILogger _log;
 
-    private EngineLauncher(ImageStore store, RestoreEngine engine, long? templateMemoryBytes)
+    private EngineLauncher(ImageStore store, RestoreEngine engine, long? templateMemoryBytes, ILogger log)
     {
+        _log = log;
         _store = store;
         _engine = engine;
         TemplateMemoryBytes = templateMemoryBytes;
@@ -37,20 +40,50 @@ public sealed class EngineLauncher : ICloneLauncher, IDisposable
         };
         if (options.TemplateMemoryBytes is { } budget)
             AgentLog.TemplateMemory(log, Mebibytes(budget));
-        return new EngineLauncher(HostStore.Open(storeDirectory), RestoreEngine.Start(logged), options.TemplateMemoryBytes);
+        return new EngineLauncher(HostStore.Open(storeDirectory), RestoreEngine.Start(logged), options.TemplateMemoryBytes, log);
     });
 
     public IPreparedSnapshot Prepare(string reference) => Translated<IPreparedSnapshot>(() =>
     {
-        var digest = _store.Resolve(reference).ToString();
+        var digest = _store.Resolve(reference);
         // By digest: the name may point elsewhere by the time a template is built.
-        var source = new TemplateSource(reference, digest, () => _store.OpenImage(digest));
+        var source = new TemplateSource(reference, digest.ToString(), () => _store.OpenImage(digest.ToString()))
+        {
+            ReadWorkingSet = () => ReadWorkingSet(digest),
+            SaveWorkingSet = set => SaveWorkingSet(digest, set),
+        };
         return new PreparedSnapshot(_engine, source, _engine.Use(source));
     });
 
     public IReadOnlyList<TemplateStatus> ListTemplates() => _engine.ListTemplates();
 
     public void Dispose() => _engine.Dispose();
+
+    /// <summary>Without one, clones answer later and nothing else: no reason to refuse a template.</summary>
+    private WorkingSet? ReadWorkingSet(SnapshotDigest digest)
+    {
+        try
+        {
+            return _store.TryReadWorkingSet(digest);
+        }
+        catch (ImageException e)
+        {
+            AgentLog.WorkingSetProblem(_log, digest.ToString(), e.Message);
+            return null;
+        }
+    }
+
+    private void SaveWorkingSet(SnapshotDigest digest, WorkingSet set)
+    {
+        try
+        {
+            _store.SaveWorkingSet(digest, set);
+        }
+        catch (ImageException e)
+        {
+            AgentLog.WorkingSetProblem(_log, digest.ToString(), e.Message);
+        }
+    }
 
     private static double Mebibytes(long bytes) => Math.Round(bytes / (1024.0 * 1024), 1);
 

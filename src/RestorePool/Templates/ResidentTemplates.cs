@@ -144,6 +144,7 @@ internal sealed class ResidentTemplates : IDisposable
         try
         {
             template = Template.Build(image, resident.Source.Name, _options);
+            template.WorkingSetRecorder.Begin(resident.Source.ReadWorkingSet?.Invoke(), resident.Source.SaveWorkingSet);
             _parking.Open(template);
             var bytes = (long?)ProcessMemory.TryRead(template.Pid)?.ResidentKib * 1024 ?? template.BytesLoaded;
             if (bytes > _budgetBytes)

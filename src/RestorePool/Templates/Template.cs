@@ -158,11 +158,11 @@ public sealed class Template : IDisposable
     }
 
     /// <summary>Gives every clone that is born from now on what the first ones touched, before it asks for it.</summary>
-    internal void SetWorkingSet(TouchedPages pages)
+    internal void SetWorkingSet(WorkingSet set)
     {
         // A hole costs a copy of a page that may never be written, or an entry for a page that lies in the page cache anyway.
-        var written = PageRanges.Of(pages.Written, largestHolePages: 2, PrefaultTable.MaxRanges / 2, _mostPrefaultedPages);
-        var read = PageRanges.Of(pages.FromFiles, largestHolePages: 16, PrefaultTable.MaxRanges / 2, _mostPrefaultedPages == 0 ? 0 : MostFilePages);
+        var written = PageRanges.Of(PageRanges.PagesOf(set.Written), largestHolePages: 2, PrefaultTable.MaxRanges / 2, _mostPrefaultedPages);
+        var read = PageRanges.Of(PageRanges.PagesOf(set.FilePages), largestHolePages: 16, PrefaultTable.MaxRanges / 2, _mostPrefaultedPages == 0 ? 0 : MostFilePages);
         // Between orders the template reads nothing but its socket.
         lock (_gate)
             ProcessVm.Write(Pid, Programs.PrefaultTable, PrefaultTable.Encode(read, written));

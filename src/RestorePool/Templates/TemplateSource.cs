@@ -1,4 +1,5 @@
 using Snapshots.Images;
+using Snapshots.Images.V1;
 
 namespace Snapshots.RestorePool.Templates;
 
@@ -27,6 +28,12 @@ public sealed class TemplateSource
     public string Name { get; }
 
     public string Digest { get; }
+
+    /// <summary>What clones of it were seen to touch; null, or what it returns, when that is not known and is to be learned.</summary>
+    public Func<WorkingSet?>? ReadWorkingSet { get; init; }
+
+    /// <summary>Keeps what was learned; called by the thread that noted the last answer. Must not throw.</summary>
+    public Action<WorkingSet>? SaveWorkingSet { get; init; }
 
     internal Func<SnapshotImage> Open { get; }
 

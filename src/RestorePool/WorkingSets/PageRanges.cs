@@ -1,4 +1,5 @@
 using Snapshots.AddressSpace;
+using Snapshots.Images.V1;
 
 namespace Snapshots.RestorePool.WorkingSets;
 
@@ -23,6 +24,16 @@ public static class PageRanges
             chosen.Add(range);
         }
         return [.. chosen.OrderBy(range => range.Start.Value)];
+    }
+
+    /// <summary>The pages of stored ranges.</summary>
+    public static IEnumerable<VirtualAddress> PagesOf(IEnumerable<PageRange> ranges)
+    {
+        foreach (var range in ranges)
+        {
+            for (ulong i = 0; i < range.PageCount; i++)
+                yield return new VirtualAddress(range.Start + (i * PageSize.Bytes));
+        }
     }
 
     private static IEnumerable<AddressRange> Joined(IEnumerable<VirtualAddress> pages, ulong largestHolePages)

@@ -1,5 +1,6 @@
 using Microsoft.Win32.SafeHandles;
 using Snapshots.AddressSpace;
+using Snapshots.Images;
 using Snapshots.Images.V1;
 using Snapshots.Linux;
 using Snapshots.Linux.Proc;
@@ -22,6 +23,17 @@ internal sealed record TouchedPages(IReadOnlyCollection<VirtualAddress> Written,
     /// <param name="pidFd">Tells that <paramref name="pid"/> is still its number, and nobody else's by now.</param>
     public static TouchedPages? Of(int pid, SafeFileHandle pidFd, ProcessImage process) =>
         TracerThread.Run($"working set {pid}", () => OfStopped(pid, pidFd, process));
+
+    public WorkingSet ToWorkingSet(int clones)
+    {
+        var set = new WorkingSet { Clones = (uint)clones, RecordedUnixMs = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() };
+        set.Written.AddRange(RangesOf(Written));
+        set.FilePages.AddRange(RangesOf(FromFiles));
+        return set;
+    }
+
+    private static IEnumerable<PageRange> RangesOf(IReadOnlyCollection<VirtualAddress> pages) =>
+        PageRanges.Of(pages, largestHolePages: 0, ImageLimits.MaxWorkingSetRanges, ulong.MaxValue).Select(range => new PageRange { Start = range.Start.Value, PageCount = range.PageCount });
 
     private static TouchedPages? OfStopped(int pid, SafeFileHandle pidFd, ProcessImage process)
     {
