@@ -9,7 +9,7 @@ namespace Snapshots.EndToEnd.Tests;
 public class SubjectTests
 {
     private static readonly string[] Files =
-        ["memory.c", "registers.c", "threads.c", "signals.c", "timers.c", "rseq.c", "process.py", "sandbox.py", "randomness.py"];
+        ["memory.c", "registers.c", "threads.c", "signals.c", "timers.c", "rseq.c", "process.py", "limits.py", "sandbox.py", "randomness.py"];
 
     public static TheoryData<string> All => [.. Files];
 

@@ -38,8 +38,6 @@ internal sealed class AttributeCompiler(ProgramBuilder builder, ProcessImage pro
             builder.Syscall(SyscallNumber.Prctl, "no_new_privs", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         EmitProcFiles();
         SchedulingCompiler.Emit(builder, main, "main thread");
-        foreach (var limit in process.Limits)
-            EmitLimit(limit);
         // Last: reading /proc/self above needs the dumpable state the husk was born with.
         if (process.Dumpable is 0 or 1)
             builder.Syscall(SyscallNumber.Prctl, "dumpable", PR_SET_DUMPABLE, process.Dumpable);
@@ -109,9 +107,6 @@ internal sealed class AttributeCompiler(ProgramBuilder builder, ProcessImage pro
     }
 
     private static string OwnValue(string name) => File.ReadAllText($"/proc/self/{name}").Trim();
-
-    private void EmitLimit(ResourceLimit limit) =>
-        builder.Syscall(SyscallNumber.Prlimit64, $"resource limit {limit.Resource} ({limit.Soft}:{limit.Hard})", 0, limit.Resource, builder.Words(limit.Soft, limit.Hard), 0);
 
     private void EmitIntervalTimer(IntervalTimer timer)
     {

@@ -13,7 +13,7 @@ namespace Snapshots.RestorePool.Programs;
 /// 1. Enter the sandbox's mount, IPC, UTS and network namespaces; it was born in its PID namespace under its own pid.
 /// 2. Session, working directory, descriptors, memory objects.
 /// 3. Create every other thread under its own tid; each sets its own state, reports ready to the main thread, and waits.
-/// 4. Timers, pending signals, credentials; report Running; close the control socket; release the threads.
+/// 4. Timers, pending signals, credentials, and last the limits; report Running; close the control socket; release the threads.
 /// 5. Every thread leaves by rt_sigreturn; the last one unmaps the program on its way.
 /// </code>
 /// No thread runs application code before all of them exist and are complete: a clone that fails on the way has done nothing yet.
@@ -149,6 +149,7 @@ internal sealed class CloneCompiler
         new AttributeCompiler(_builder, _process).EmitPerClone();
         _threads.EmitMainState();
         _threads.EmitAwaitReady();
+        new LimitCompiler(_builder, _process, Control.ControlDescriptor).EmitPerClone();
         _times.Emit(ClonePhase.Running);
         EmitRunningReport();
         _builder.Syscall(SyscallNumber.Close, "control socket", Control.ControlDescriptor);
