@@ -37,7 +37,7 @@ internal static class CreateCommand
 
     private static readonly Option<string?> WorkingDirectory = new("--workdir") { Description = "Working directory of the worker (default: this one)", HelpName = "DIR" };
 
-    private static readonly Option<bool> KeepRunning = new("--keep-running") { Description = "Let the process run on after the freeze" };
+    private static readonly Option<bool> KeepRunning = new("--keep-running") { Description = "With --pid: let the process run on after the freeze" };
 
     public static Command Create()
     {
@@ -58,6 +58,8 @@ internal static class CreateCommand
             result.AddError("give a command after --, or --pid of a running process");
         if (named && (result.GetResult(Ready) ?? result.GetResult(WorkingDirectory) ?? result.GetResult(Environment)) is not null)
             result.AddError("--ready, --env and --workdir are for workers that are launched, not for --pid");
+        if (launches && result.GetValue(KeepRunning))
+            result.AddError("--keep-running is for --pid: a worker that create launches ends with its sandbox, and `snapshots clone` runs what it has become");
         result.RequireAtLeast(Pid, 1);
         if (result.Words(Ready) is { } ready && ReadinessProblem(ready) is { } problem)
             result.AddError($"--ready: {problem}");
