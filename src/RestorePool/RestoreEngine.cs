@@ -16,6 +16,7 @@ public sealed class RestoreEngine : IDisposable
 {
     private readonly ConcurrentDictionary<string, Lazy<Template>> _templates = new(StringComparer.Ordinal);
     private readonly SandboxPool _sandboxes;
+    private readonly SocketPlaceholders _placeholders = new();
     private long _generation;
 
     private RestoreEngine(SandboxPool sandboxes) => _sandboxes = sandboxes;
@@ -53,19 +54,22 @@ public sealed class RestoreEngine : IDisposable
         var line = request.WithholdRequest ? [] : ChannelMessage.Encode(request, generation);
         var template = Prepare(image);
         var sandbox = _sandboxes.Take();
+        IDisposable? placeholders = null;
         try
         {
+            placeholders = _placeholders.Take(template.Programs.SocketPaths);
             using var ends = CloneEnds.Create(template.Externals, request.Id);
             if (!request.WithholdRequest)
                 ends.WriteToChannel(line);
             var started = Fork(image, template, sandbox, ends);
-            return new Clone(request, generation, started, requested, sandbox, ends);
+            return new Clone(request, generation, started, requested, sandbox, ends, placeholders);
         }
         catch
         {
             // A template that died between its fork and its report leaves a child of ours that nobody knows.
             sandbox.ReapStrays();
             sandbox.Dispose();
+            placeholders?.Dispose();
             throw;
         }
     }

@@ -16,9 +16,10 @@ public sealed class Clone : IDisposable
     private readonly SpawnedProcess _process;
     private readonly Sandbox _sandbox;
     private readonly CloneRequest _request;
+    private readonly IDisposable? _placeholders;
     private int _disposed;
 
-    internal Clone(CloneRequest request, long generation, StartedClone started, long requestedNanoseconds, Sandbox sandbox, CloneEnds ends)
+    internal Clone(CloneRequest request, long generation, StartedClone started, long requestedNanoseconds, Sandbox sandbox, CloneEnds ends, IDisposable? placeholders)
     {
         _request = request;
         Generation = generation;
@@ -26,6 +27,7 @@ public sealed class Clone : IDisposable
         Timings = CloneTimings.Between(requestedNanoseconds, started.Times);
         _process = started.Process;
         _sandbox = sandbox;
+        _placeholders = placeholders;
         Stdin = ends.Take(ExternalRole.Stdin);
         Stdout = ends.Take(ExternalRole.Stdout);
         Stderr = ends.Take(ExternalRole.Stderr);
@@ -96,6 +98,7 @@ public sealed class Clone : IDisposable
         Kill();
         _process.Dispose();
         _sandbox.Dispose();
+        _placeholders?.Dispose();
         Stdin?.Dispose();
         Stdout?.Dispose();
         Stderr?.Dispose();

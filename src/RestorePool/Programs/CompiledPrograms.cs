@@ -30,6 +30,9 @@ public sealed class CompiledPrograms
 
     internal ContentsPlan Contents { get; }
 
+    /// <summary>Where clones mount sockets; a file must be there.</summary>
+    internal IReadOnlyList<string> SocketPaths { get; private init; } = [];
+
     /// <exception cref="RestoreUnsupportedException">The snapshot holds what this version cannot restore.</exception>
     public static CompiledPrograms Compile(Manifest manifest)
     {
@@ -41,7 +44,7 @@ public sealed class CompiledPrograms
         var cloneCompiler = new CloneCompiler(manifest, process, plan, contents, frames);
         var clone = cloneCompiler.Compile();
         var memory = new MemoryCompiler(manifest, process, plan, cloneCompiler.Control, cloneCompiler.Start).Compile();
-        return new CompiledPrograms(plan, contents, memory, clone, cloneCompiler.Control.Address, frames.Build(plan.Frames));
+        return new CompiledPrograms(plan, contents, memory, clone, cloneCompiler.Control.Address, frames.Build(plan.Frames)) { SocketPaths = PrivateSocketPaths.Of(process) };
     }
 
     /// <summary>Starts a husk with both programs; it begins with the memory program.</summary>
