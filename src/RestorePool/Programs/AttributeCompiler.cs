@@ -49,7 +49,7 @@ internal sealed class AttributeCompiler(ProgramBuilder builder, ProcessImage pro
         if (process.ChildSubreaper)
             builder.Syscall(SyscallNumber.Prctl, "child subreaper", PR_SET_CHILD_SUBREAPER, 1);
         if (process.ParentDeathSignal != 0)
-            throw new RestoreUnsupportedException($"pid {process.Pid}: a parent death signal ({process.ParentDeathSignal}) is set, but a clone's parent is the farm; clear it with prctl(PR_SET_PDEATHSIG, 0) before the worker is ready");
+            throw new RestoreUnsupportedException($"pid {process.Pid}: a parent death signal ({process.ParentDeathSignal}) is set, but a clone's parent is one of the farm's threads; clear it with prctl(PR_SET_PDEATHSIG, 0) before the worker is ready");
         foreach (var timer in process.IntervalTimers)
             EmitIntervalTimer(timer);
         if (process.PosixTimers.Count > 0)
