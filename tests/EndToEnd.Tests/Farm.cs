@@ -47,6 +47,9 @@ internal sealed class Farm : IDisposable
     /// <summary>Runs the command line as a user would; any exit code.</summary>
     public ProgramRun Execute(params IEnumerable<string> arguments) => ProgramRun.Execute([.. Program, .. arguments], Limit);
 
+    /// <summary>Begins a run of the command line, which is the caller's to end.</summary>
+    public Process Start(params IEnumerable<string> arguments) => ProgramRun.Start([.. Program, .. arguments], []);
+
     public JsonElement ExecuteJson(params IEnumerable<string> arguments) =>
         JsonDocument.Parse(Execute(["--json", .. arguments]).MustSucceed().Output).RootElement;
 
