@@ -48,13 +48,15 @@ internal sealed class EngineFixture : IDisposable
 
     public RestoreEngine Engine { get; }
 
-    public SnapshotImage Create(CancellationToken cancellation)
+    public SnapshotImage Create(CancellationToken cancellation) => Create(["/usr/bin/env", "python3", "-c", Worker], cancellation);
+
+    public SnapshotImage Create(IReadOnlyList<string> command, CancellationToken cancellation)
     {
         Creator.Create(
             new CreateRequest
             {
                 Name = "worker",
-                Command = ["/usr/bin/env", "python3", "-c", Worker],
+                Command = command,
                 Ready = new ChannelReadiness(),
                 Environment = [$"PATH={Environment.GetEnvironmentVariable("PATH")}"],
                 WorkingDirectory = "/",
