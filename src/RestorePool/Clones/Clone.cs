@@ -17,7 +17,8 @@ public sealed class Clone : IDisposable
     private readonly Sandbox _sandbox;
     private readonly CloneRequest _request;
     private readonly IDisposable? _placeholders;
-    private int _disposed;
+    private readonly Lock _ending = new();
+    private bool _disposed;
 
     internal Clone(CloneRequest request, long generation, StartedClone started, long requestedNanoseconds, Sandbox sandbox, CloneEnds ends, IDisposable? placeholders)
     {
@@ -84,18 +85,28 @@ public sealed class Clone : IDisposable
     /// <summary>How the first process ended; null while it runs.</summary>
     public ExitStatus? TryGetExit() => _process.TryGetExit();
 
-    /// <summary>Kills every process of the clone.</summary>
+    /// <summary>Kills every process of the clone; nothing happens when it was disposed of already, by somebody who saw its first process end.</summary>
     public void Kill()
     {
-        _process.Kill();
-        _sandbox.Kill();
+        // Whoever watches the clone may dispose of it as soon as the first of the two signals has had its effect.
+        lock (_ending)
+        {
+            if (_disposed)
+                return;
+            _process.Kill();
+            _sandbox.Kill();
+        }
     }
 
     public void Dispose()
     {
-        if (Interlocked.Exchange(ref _disposed, 1) != 0)
-            return;
-        Kill();
+        lock (_ending)
+        {
+            if (_disposed)
+                return;
+            Kill();
+            _disposed = true;
+        }
         _process.Dispose();
         _sandbox.Dispose();
         _placeholders?.Dispose();
