@@ -7,24 +7,30 @@ namespace Snapshots.EndToEnd.Tests;
 internal sealed class Farm : IDisposable
 {
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(120);
+
+    /// <summary>The first run after a change builds the program.</summary>
+    private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(90);
     private readonly Process _agent;
 
     public Farm()
     {
         Home = Directory.CreateTempSubdirectory("snapshots-e2e-").FullName;
+        _agent = ProgramRun.Start([.. Program, "serve"], []);
         try
         {
-            _agent = ProgramRun.Start([.. Program, "serve"], []);
             _agent.OutputDataReceived += (_, _) => { };
             _agent.BeginOutputReadLine();
             _agent.ErrorDataReceived += (_, line) => AgentErrors.Add(line.Data ?? "");
             _agent.BeginErrorReadLine();
-            Await("the agent to serve", () => _agent.HasExited || File.Exists(Path.Combine(Run, "farm.sock")));
+            Await("the agent to serve", StartLimit, () => _agent.HasExited || File.Exists(Path.Combine(Run, "farm.sock")));
             if (_agent.HasExited)
                 throw new InvalidOperationException($"the agent ended with exit code {_agent.ExitCode}: {string.Join('\n', AgentErrors)}");
         }
         catch
         {
+            _agent.Kill(entireProcessTree: true);
+            _agent.WaitForExit();
+            _agent.Dispose();
             Directory.Delete(Home, recursive: true);
             throw;
         }
