@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text;
-using Google.Protobuf;
+using Snapshots.ImageFacts;
 using Snapshots.Images;
 using Snapshots.Images.V1;
 using Snapshots.Linux;
@@ -116,25 +116,12 @@ public sealed class SnapshotCreator(ImageStore store) : IDisposable
         return new CreatedImage(result.Digest, result.Manifest);
     }
 
-    private static Manifest NewManifest(Images.V1.Readiness readiness)
+    private static Manifest NewManifest(Images.V1.Readiness readiness) => new()
     {
-        var facts = HostFacts.Current;
-        return new Manifest
-        {
-            CreatedUnixMs = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds(),
-            Readiness = readiness,
-            Host = new HostFingerprint
-            {
-                KernelRelease = facts.KernelRelease,
-                CpuFlags = { facts.CpuFlags },
-                Xcr0 = facts.Xcr0,
-                XstateSizeBytes = facts.XstateSizeBytes,
-                VdsoLengthBytes = facts.VdsoLengthBytes,
-                VdsoSha256 = ByteString.CopyFrom(facts.VdsoSha256),
-                BootId = facts.BootId,
-            },
-        };
-    }
+        CreatedUnixMs = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds(),
+        Readiness = readiness,
+        Host = HostFingerprints.Current(),
+    };
 
     /// <summary>What leads outside a running process by its nature, so that each clone gets its own: its stdio, and its channel when it is a worker or a clone of ours.</summary>
     private static Dictionary<ObjectIdentity, ExternalRole> ExternalsOf(int pid)

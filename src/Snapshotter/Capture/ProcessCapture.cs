@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using Google.Protobuf;
+using Snapshots.ImageFacts;
 using Snapshots.Images.V1;
 using Snapshots.Linux;
 using Snapshots.Linux.Proc;
@@ -36,7 +37,7 @@ internal sealed class ProcessCapture(CaptureContext context, StoppedProcess proc
         _image.Name = status.Name;
         _image.Umask = (uint)status.Umask;
         _image.NoNewPrivileges = status.NoNewPrivileges;
-        _image.Credentials = CredentialsOf(status);
+        _image.Credentials = CredentialsOf.Process(status);
         _image.Layout = LayoutOf(stat);
         _image.Personality = ulong.Parse(ReadText("personality"), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
         _image.CoredumpFilter = uint.Parse(ReadText("coredump_filter"), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
@@ -71,18 +72,6 @@ internal sealed class ProcessCapture(CaptureContext context, StoppedProcess proc
         CaptureIntervalTimers(remote);
         CapturePosixTimers(remote);
     }
-
-    private static Credentials CredentialsOf(ProcStatus status) => new()
-    {
-        Uids = { status.Uids },
-        Gids = { status.Gids },
-        Groups = { status.Groups },
-        CapInheritable = status.CapInheritable,
-        CapPermitted = status.CapPermitted,
-        CapEffective = status.CapEffective,
-        CapBounding = status.CapBounding,
-        CapAmbient = status.CapAmbient,
-    };
 
     private AddressSpaceLayout LayoutOf(ProcStat stat) => new()
     {
