@@ -8,13 +8,7 @@ public sealed class CloneTests
     private const int CloneCount = 4;
 
     [Theory]
-    [InlineData("files.py")]
-    [InlineData("pipes.py")]
-    [InlineData("events.py")]
-    [InlineData("memory_files.py")]
-    [InlineData("unix_sockets.py")]
-    [InlineData("inet_sockets.py")]
-    [InlineData("watches.py")]
+    [MemberData(nameof(SandboxedTests.Subjects), MemberType = typeof(SandboxedTests))]
     public void Clones_find_their_descriptors_as_they_were(string script)
     {
         using var engine = new SubjectEngine(CloneCount);

@@ -8,7 +8,7 @@ using KernelPipe = Snapshots.Linux.Syscalls.Pipe;
 namespace Snapshots.Descriptors.Tests;
 
 /// <summary>A unix socket that listens under a path: every clone has the name for itself, and the worker it was taken from keeps its own.</summary>
-public sealed class ListeningPathTests : IDisposable
+public sealed class ListeningPathTests : SandboxedTests
 {
     private const string Worker = """
         import os, socket
@@ -44,26 +44,17 @@ public sealed class ListeningPathTests : IDisposable
         subject.answer()
         """;
 
-    private readonly SandboxFactory _factory = SandboxFactory.Start();
-    private readonly string _directory = Directory.CreateTempSubdirectory("snapshots-listening-").FullName;
-
-    public void Dispose()
-    {
-        _factory.Dispose();
-        Directory.Delete(_directory, recursive: true);
-    }
-
     [Fact]
     public void Clones_side_by_side_listen_under_one_path()
     {
-        var path = Path.Combine(_directory, "listening");
-        using var workers = _factory.Create();
-        using var worker = new RunningSubject(workers, _directory, Worker);
+        var path = Path.Combine(FilesDirectory, "listening");
+        using var workers = Factory.Create();
+        using var worker = new RunningSubject(workers, FilesDirectory, Worker);
         var captured = worker.Capture();
         Assert.Empty(captured.Problems);
-        using var firsts = _factory.Create();
+        using var firsts = Factory.Create();
         using var first = RestoredTable.From(captured, firsts.InitPid);
-        using var seconds = _factory.Create();
+        using var seconds = Factory.Create();
         using var second = RestoredTable.From(captured, seconds.InitPid);
         Assert.Equal("connected\n", Connect(firsts, path, "to the first"));
         Assert.Equal("connected\n", Connect(seconds, path, "to the second"));
@@ -113,7 +104,7 @@ public sealed class ListeningPathTests : IDisposable
     }
 
     [Fact]
-    public void A_path_without_its_directory_fails_the_clone_by_name()
+    public void A_path_without_itsFilesDirectory_fails_the_clone_by_name()
     {
         using var engine = new SubjectEngine(poolSize: 2);
         var deeper = Directory.CreateDirectory(Path.Combine(engine.FilesDirectory, "deeper")).FullName;
