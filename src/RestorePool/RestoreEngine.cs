@@ -14,6 +14,7 @@ namespace Snapshots.RestorePool;
 public sealed class RestoreEngine : IDisposable
 {
     private readonly SandboxPool _sandboxes;
+    private readonly SocketPlaceholders _placeholders = new();
     private readonly ParkingPool _parking;
     private readonly ResidentTemplates _templates;
     private long _generation;
@@ -62,15 +63,21 @@ public sealed class RestoreEngine : IDisposable
         using var ends = CloneEnds.Create(template.Externals, request.Id);
         if (!request.WithholdRequest)
             ends.WriteToChannel(line);
+        var placeholders = _placeholders.Take(template.Programs.SocketPaths);
         try
         {
             if (!request.ForkOnDemand && _parking.TryTake(template) is { } parked)
             {
                 using (parked)
-                    return parked.Start(request, generation, requested, ends);
+                    return parked.Start(request, generation, requested, ends, placeholders);
             }
             using var born = Fork(template, ends);
-            return born.AwaitStart(request, generation, requested, ends);
+            return born.AwaitStart(request, generation, requested, ends, placeholders);
+        }
+        catch
+        {
+            placeholders?.Dispose();
+            throw;
         }
         finally
         {

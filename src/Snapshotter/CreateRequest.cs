@@ -32,7 +32,10 @@ public sealed record CreateRequest
     /// </summary>
     public bool Aslr { get; init; }
 
-    /// <summary>Leave the process running after the snapshot instead of ending it. A worker started by us ends with us all the same.</summary>
+    /// <summary>
+    /// Leave the process named by <see cref="Pid"/> running after the snapshot instead of ending it. Not for a worker that we start: its sandbox,
+    /// its stdio and its channel are ours and end with us, so it would run on with nobody who could reach it; a clone of it can be reached.
+    /// </summary>
     public bool KeepRunning { get; init; }
 }
 

@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text;
-using Google.Protobuf;
+using Snapshots.ImageFacts;
 using Snapshots.Images;
 using Snapshots.Images.V1;
 using Snapshots.Linux;
@@ -19,7 +19,7 @@ namespace Snapshots.Snapshotter;
 /// <code>
 /// 1. Start the worker in a sandbox of its own, and wait until it is ready; or take the process that was named.
 /// 2. Freeze it and write its image.
-/// 3. Publish the image under its name; end the worker, or let it run on.
+/// 3. Publish the image under its name. The worker that was started ends; the process that was named ends too, unless it is to be kept running.
 /// </code>
 /// Whatever fails or is cancelled on the way: the worker that was started is gone, the process that was named runs on as it was, and the store holds nothing new.
 /// </summary>
@@ -27,6 +27,7 @@ public sealed class SnapshotCreator(ImageStore store) : IDisposable
 {
     private readonly Lazy<SandboxFactory> _factory = new(SandboxFactory.Start);
 
+    /// <exception cref="ArgumentException">A worker that is started is to be kept running.</exception>
     /// <exception cref="SpawnException">The command cannot be started.</exception>
     /// <exception cref="WorkerNotReadyException">It ended, or was not ready in time.</exception>
     /// <exception cref="FreezeRefusedException">It holds what cannot be snapshotted: all of it is listed.</exception>
@@ -36,6 +37,8 @@ public sealed class SnapshotCreator(ImageStore store) : IDisposable
         // Refused before a worker is started for nothing.
         if (!ImageStore.IsValidName(request.Name))
             throw new ImageException(ImageFailure.InvalidName, $"'{request.Name}' is no snapshot name; use letters, digits, '.', '_' and '-', beginning with a letter or digit");
+        if (request.KeepRunning && request.Pid is null)
+            throw new ArgumentException("only a process that runs already can be kept running; a worker that is started for its snapshot ends with its sandbox", nameof(request));
         return request.Pid is { } pid ? FreezeRunning(pid, request, progress) : LaunchAndFreeze(request, progress, cancellation);
     }
 
@@ -55,7 +58,7 @@ public sealed class SnapshotCreator(ImageStore store) : IDisposable
         manifest.Launch = new LaunchRecord { Command = { request.Command }, Environment = { request.Environment }, WorkingDirectory = request.WorkingDirectory };
         manifest.Statistics = new FreezeStatistics { ColdStartReadyMicroseconds = (ulong)clock.Elapsed.TotalMicroseconds };
         progress?.Report(CreatePhase.Freezing);
-        var target = new FreezeTarget { Pid = worker.Process.HostPid, Externals = worker.Externals, Manifest = manifest, KeepRunning = request.KeepRunning };
+        var target = new FreezeTarget { Pid = worker.Process.HostPid, Externals = worker.Externals, Manifest = manifest };
         var created = FreezeAndPublish(target, request.Name);
         progress?.Report(CreatePhase.Published);
         return created;
@@ -114,25 +117,12 @@ public sealed class SnapshotCreator(ImageStore store) : IDisposable
         return new CreatedImage(result.Digest, result.Manifest);
     }
 
-    private static Manifest NewManifest(Images.V1.Readiness readiness)
+    private static Manifest NewManifest(Images.V1.Readiness readiness) => new()
     {
-        var facts = HostFacts.Current;
-        return new Manifest
-        {
-            CreatedUnixMs = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds(),
-            Readiness = readiness,
-            Host = new HostFingerprint
-            {
-                KernelRelease = facts.KernelRelease,
-                CpuFlags = { facts.CpuFlags },
-                Xcr0 = facts.Xcr0,
-                XstateSizeBytes = facts.XstateSizeBytes,
-                VdsoLengthBytes = facts.VdsoLengthBytes,
-                VdsoSha256 = ByteString.CopyFrom(facts.VdsoSha256),
-                BootId = facts.BootId,
-            },
-        };
-    }
+        CreatedUnixMs = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds(),
+        Readiness = readiness,
+        Host = HostFingerprints.Current(),
+    };
 
     /// <summary>What leads outside a running process by its nature, so that each clone gets its own: its stdio, and its channel when it is a worker or a clone of ours.</summary>
     private static Dictionary<ObjectIdentity, ExternalRole> ExternalsOf(int pid)

@@ -27,6 +27,16 @@ public sealed class ProgramTests : IDisposable
     }
 
     [Fact]
+    public void A_worker_that_create_launches_cannot_be_kept_running_and_is_not_launched()
+    {
+        var witness = Path.Combine(Path.GetDirectoryName(_program.Store)!, "launched");
+        var run = _program.Run("create", "web", "--keep-running", "--", "touch", witness);
+        Assert.Equal((ExitCodes.Usage, ""), (run.ExitCode, run.Output));
+        Assert.Contains("--pid", run.Errors, StringComparison.Ordinal);
+        Assert.False(File.Exists(witness));
+    }
+
+    [Fact]
     public void An_error_is_JSON_for_those_who_read_JSON()
     {
         var run = _program.Run("inspect", "nothing", "--json");

@@ -1,11 +1,10 @@
-using Snapshots.Sandboxes;
 using Snapshots.Snapshotter;
 using Xunit;
 
 namespace Snapshots.Descriptors.Tests;
 
 /// <summary>What cannot come along is refused by name, everything in one report, and the process goes on as if nobody had looked.</summary>
-public sealed class RefusalTests : IDisposable
+public sealed class RefusalTests : SandboxedTests
 {
     private const string Prologue = """
         import ctypes, fcntl, os, select, signal, socket, tempfile
@@ -21,15 +20,6 @@ public sealed class RefusalTests : IDisposable
         request = subject.freeze()
         subject.answer(id=request["id"])
         """;
-
-    private readonly SandboxFactory _factory = SandboxFactory.Start();
-    private readonly string _directory = Directory.CreateTempSubdirectory("snapshots-refusals-").FullName;
-
-    public void Dispose()
-    {
-        _factory.Dispose();
-        Directory.Delete(_directory, recursive: true);
-    }
 
     [Theory]
     [InlineData("fd = os.open(here + '/gone', os.O_RDWR | os.O_CREAT); os.unlink(here + '/gone')", "was deleted")]
@@ -62,8 +52,8 @@ public sealed class RefusalTests : IDisposable
     [InlineData("s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); s.bind((0, 0)); s.send((20).to_bytes(4, 'little') + (18).to_bytes(2, 'little') + (0x301).to_bytes(2, 'little') + bytes(12))", "unread netlink messages")]
     public void Refused_with_its_name_and_a_cure(string setUp, string expected)
     {
-        using var sandbox = _factory.Create();
-        using var subject = new RunningSubject(sandbox, _directory, Prologue + setUp + Epilogue);
+        using var sandbox = Factory.Create();
+        using var subject = new RunningSubject(sandbox, FilesDirectory, Prologue + setUp + Epilogue);
         var problems = subject.Capture().Problems;
         Assert.NotEmpty(problems);
         Assert.All(problems, problem => Assert.NotEmpty(problem.Cure));
@@ -81,8 +71,8 @@ public sealed class RefusalTests : IDisposable
             fourth = os.open('/proc/self/ns/pid', os.O_RDONLY)
             fine = os.eventfd(1)
             """;
-        using var sandbox = _factory.Create();
-        using var subject = new RunningSubject(sandbox, _directory, Prologue + SetUp + Epilogue);
+        using var sandbox = Factory.Create();
+        using var subject = new RunningSubject(sandbox, FilesDirectory, Prologue + SetUp + Epilogue);
         var problems = subject.Capture().Problems;
         Assert.Equal(4, problems.Select(problem => problem.Subject).Distinct().Count());
         Assert.All(problems, problem => Assert.StartsWith("fd ", problem.Subject, StringComparison.Ordinal));
@@ -100,8 +90,8 @@ public sealed class RefusalTests : IDisposable
             socket.send_fds(carrier, [b'x'], [watched.fileno()])
             watched.close()
             """;
-        using var sandbox = _factory.Create();
-        using var subject = new RunningSubject(sandbox, _directory, Prologue + SetUp + Epilogue);
+        using var sandbox = Factory.Create();
+        using var subject = new RunningSubject(sandbox, FilesDirectory, Prologue + SetUp + Epilogue);
         var problems = subject.Capture().Problems;
         Assert.Contains(problems, problem => problem.What.Contains("something else keeps open", StringComparison.Ordinal));
         Assert.Contains(problems, problem => problem.What.Contains("SCM_RIGHTS", StringComparison.Ordinal));
@@ -117,8 +107,8 @@ public sealed class RefusalTests : IDisposable
                 os.close(subject.channel)
                 signal.pause()
             """;
-        using var sandbox = _factory.Create();
-        using var subject = new RunningSubject(sandbox, _directory, Prologue + SetUp + Epilogue);
+        using var sandbox = Factory.Create();
+        using var subject = new RunningSubject(sandbox, FilesDirectory, Prologue + SetUp + Epilogue);
         var problem = Assert.Single(subject.Capture().Problems);
         Assert.Contains("holds too", problem.What, StringComparison.Ordinal);
     }

@@ -1,7 +1,6 @@
 using Google.Protobuf;
 using Snapshots.AddressSpace;
 using Snapshots.Images.V1;
-using Snapshots.Sandboxes;
 using Snapshots.Snapshotter.Capture;
 using Xunit;
 
@@ -11,33 +10,18 @@ namespace Snapshots.Descriptors.Tests;
 /// What is captured from a subject, restored into an empty process, and captured from that again is the same; and capturing leaves the
 /// subject as it was: it passes its own checks afterwards.
 /// </summary>
-public sealed class RoundTripTests : IDisposable
+public sealed class RoundTripTests : SandboxedTests
 {
-    private readonly SandboxFactory _factory = SandboxFactory.Start();
-    private readonly string _directory = Directory.CreateTempSubdirectory("snapshots-descriptors-").FullName;
-
-    public void Dispose()
-    {
-        _factory.Dispose();
-        Directory.Delete(_directory, recursive: true);
-    }
-
     [Theory]
-    [InlineData("files.py")]
-    [InlineData("pipes.py")]
-    [InlineData("events.py")]
-    [InlineData("memory_files.py")]
-    [InlineData("unix_sockets.py")]
-    [InlineData("inet_sockets.py")]
-    [InlineData("watches.py")]
+    [MemberData(nameof(Subjects))]
     public void A_captured_table_comes_back_and_the_subject_does_not_notice(string script)
     {
-        using var sandbox = _factory.Create();
-        using var subject = new RunningSubject(sandbox, _directory, script);
+        using var sandbox = Factory.Create();
+        using var subject = new RunningSubject(sandbox, FilesDirectory, script);
         var captured = subject.Capture();
         Assert.Empty(captured.Problems);
         AddContents(captured);
-        using (var elsewhere = _factory.Create())
+        using (var elsewhere = Factory.Create())
         using (var restored = RestoredTable.From(captured, elsewhere.InitPid))
         {
             Assert.Empty(restored.Context.Problems);

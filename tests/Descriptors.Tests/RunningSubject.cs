@@ -41,7 +41,6 @@ internal sealed class RunningSubject : IDisposable
         AddExternal(stdoutWrite, ExternalRole.Stdout);
         AddExternal(stderrWrite, ExternalRole.Stderr);
         AddExternal(theirs, ExternalRole.Channel);
-        var isFile = !script.Contains('\n', StringComparison.Ordinal);
         using (stdinRead)
         using (stdoutWrite)
         using (stderrWrite)
@@ -49,12 +48,8 @@ internal sealed class RunningSubject : IDisposable
         {
             _process = sandbox.Spawn(new SpawnRequest
             {
-                Command = ["/usr/bin/python3", .. isFile ? new[] { Path.Combine(AppContext.BaseDirectory, "Subjects", script) } : ["-c", script]],
-                Environment =
-                [
-                    "PATH=/usr/bin:/bin", $"SUBJECT_DIRECTORY={directory}", $"PYTHONPATH={Path.Combine(AppContext.BaseDirectory, "Subjects")}",
-                    string.Create(CultureInfo.InvariantCulture, $"SNAPSHOTS_CHANNEL={ChannelDescriptor}"), "PYTHONDONTWRITEBYTECODE=1",
-                ],
+                Command = CommandOf(script),
+                Environment = [.. EnvironmentOf(directory), string.Create(CultureInfo.InvariantCulture, $"SNAPSHOTS_CHANNEL={ChannelDescriptor}")],
                 WorkingDirectory = directory,
                 Descriptors = [stdinRead, stdoutWrite, stderrWrite, null, null, theirs],
             });
@@ -63,6 +58,16 @@ internal sealed class RunningSubject : IDisposable
     }
 
     public int Pid => _process.HostPid;
+
+    private static string Subjects => Path.Combine(AppContext.BaseDirectory, "Subjects");
+
+    /// <param name="script">A file of tests/Subjects, or source text when it has line breaks.</param>
+    public static IReadOnlyList<string> CommandOf(string script) =>
+        script.Contains('\n', StringComparison.Ordinal) ? ["/usr/bin/python3", "-c", script] : ["/usr/bin/python3", Path.Combine(Subjects, script)];
+
+    /// <summary>The environment of subjects whose files belong into <paramref name="directory"/>; without the channel's number.</summary>
+    public static IReadOnlyList<string> EnvironmentOf(string directory) =>
+        ["PATH=/usr/bin:/bin", $"SUBJECT_DIRECTORY={directory}", $"PYTHONPATH={Subjects}", "PYTHONDONTWRITEBYTECODE=1"];
 
     private void AddExternal(SafeFileHandle end, ExternalRole role)
     {

@@ -7,25 +7,31 @@ namespace Snapshots.EndToEnd.Tests;
 internal sealed class Farm : IDisposable
 {
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(120);
+
+    /// <summary>The first run after a change builds the program.</summary>
+    private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(90);
     private readonly Process _agent;
 
     /// <param name="serveOptions">For the agent.</param>
     public Farm(params IEnumerable<string> serveOptions)
     {
         Home = Directory.CreateTempSubdirectory("snapshots-e2e-").FullName;
+        _agent = ProgramRun.Start([.. Program, "serve", .. serveOptions], []);
         try
         {
-            _agent = ProgramRun.Start([.. Program, "serve", .. serveOptions], []);
             _agent.OutputDataReceived += (_, _) => { };
             _agent.BeginOutputReadLine();
             _agent.ErrorDataReceived += (_, line) => AgentErrors.Add(line.Data ?? "");
             _agent.BeginErrorReadLine();
-            Await("the agent to serve", () => _agent.HasExited || File.Exists(Path.Combine(Run, "farm.sock")));
+            Await("the agent to serve", StartLimit, () => _agent.HasExited || File.Exists(Path.Combine(Run, "farm.sock")));
             if (_agent.HasExited)
                 throw new InvalidOperationException($"the agent ended with exit code {_agent.ExitCode}: {string.Join('\n', AgentErrors)}");
         }
         catch
         {
+            _agent.Kill(entireProcessTree: true);
+            _agent.WaitForExit();
+            _agent.Dispose();
             Directory.Delete(Home, recursive: true);
             throw;
         }
@@ -50,6 +56,9 @@ internal sealed class Farm : IDisposable
 
     /// <summary>Runs the command line as a user would; any exit code.</summary>
     public ProgramRun Execute(params IEnumerable<string> arguments) => ProgramRun.Execute([.. Program, .. arguments], Limit);
+
+    /// <summary>Begins a run of the command line, which is the caller's to end.</summary>
+    public Process Start(params IEnumerable<string> arguments) => ProgramRun.Start([.. Program, .. arguments], []);
 
     public JsonElement ExecuteJson(params IEnumerable<string> arguments) =>
         JsonDocument.Parse(Execute(["--json", .. arguments]).MustSucceed().Output).RootElement;

@@ -1,3 +1,5 @@
+using Snapshots.Linux.Proc;
+using Snapshots.TestTargets;
 using Xunit;
 
 namespace Snapshots.EndToEnd.Tests;
@@ -5,20 +7,32 @@ namespace Snapshots.EndToEnd.Tests;
 /// <summary>Nothing is left of clones that ended or were killed, nor of an agent that was stopped.</summary>
 public class LeakTests
 {
+    /// <summary>Reads its request and never ends by itself.</summary>
+    private static readonly Worker Waiting = new("channel", ["python3", "-c", """
+        import os, time
+        channel = int(os.environ["SNAPSHOTS_CHANNEL"])
+        os.write(channel, b"ready\n")
+        os.read(channel, 4096)
+        time.sleep(1000)
+        """]);
+
     [Fact]
     public void Clones_leave_nothing_behind()
     {
         using var farm = new Farm();
         farm.Create("shell", Workers.Example("shell"));
-        Launch(farm); // the template and the pool are there afterwards, and stay
+        farm.Create("waiting", Waiting);
+        Launch(farm); // the templates and the pool are there afterwards, and stay
         Settle(farm);
         var before = Leftovers.Of(farm.AgentPid);
 
+        var clones = new HashSet<(int Pid, ulong Start)>();
         for (var round = 0; round < 3; round++)
-            Launch(farm);
+            clones.UnionWith(Launch(farm));
 
         Leftovers after = before;
         Farm.Await($"all to be as before, {before}", () => (after = Leftovers.Of(farm.AgentPid)).IsWithin(before));
+        Assert.False(Leftovers.Alive().Overlaps(clones), "a clone is alive");
         Assert.Empty(farm.Processes());
     }
 
@@ -27,13 +41,7 @@ public class LeakTests
     {
         var mounts = File.ReadAllText("/proc/self/mountinfo");
         using var farm = new Farm();
-        farm.Create("waiting", new Worker("channel", ["python3", "-c", """
-            import os, time
-            channel = int(os.environ["SNAPSHOTS_CHANNEL"])
-            os.write(channel, b"ready\n")
-            os.read(channel, 4096)
-            time.sleep(1000)
-            """]));
+        farm.Create("waiting", Waiting);
         _ = farm.Clone("waiting", 20);
         var inside = Leftovers.DescendantsOf(farm.AgentPid);
         Assert.True(inside.Count >= 20, $"{inside.Count} processes descend from the agent");
@@ -70,12 +78,13 @@ public class LeakTests
         Farm.Await("the children to be gone", () => !Leftovers.Alive().Overlaps(family));
     }
 
-    // Half of them end by themselves, half are killed while they wait for a request that never comes.
-    private static void Launch(Farm farm)
+    /// <summary>Half of them end by themselves; the others, which are returned, are killed while they sleep.</summary>
+    private static HashSet<(int Pid, ulong Start)> Launch(Farm farm)
     {
         Assert.All(farm.CloneAndWait("shell", Enumerable.Range(0, 20).Select(key => $"{{\"key\":{key}}}")), row => Assert.Equal(0, row.GetProperty("exit_code").GetInt32()));
-        _ = farm.Clone("shell", 20);
+        var clones = farm.Clone("waiting", 20).Select(row => row.GetProperty("pid").GetInt32()).Select(pid => (pid, ProcStat.Read(pid).StartTimeTicks)).ToHashSet();
         farm.KillAll();
+        return clones;
     }
 
     /// <summary>The pool is filled again in the background: waits until the agent looks the same twice in a row.</summary>

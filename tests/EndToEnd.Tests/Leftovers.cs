@@ -1,23 +1,29 @@
 using Snapshots.Linux;
 using Snapshots.Linux.Proc;
+using Snapshots.Linux.Syscalls;
 
-namespace Snapshots.EndToEnd.Tests;
+namespace Snapshots.TestTargets;
 
-/// <summary>What an agent holds at one moment, to compare two moments.</summary>
+/// <summary>What an agent, or any process that runs an engine, holds at one moment, to compare two moments.</summary>
+/// <remarks>Of others on the machine nothing is counted: they come and go. Whoever left the family is found by <see cref="Alive"/>.</remarks>
 /// <param name="Descendants">Processes that descend from the agent.</param>
-/// <param name="NetworkNamespaces">Distinct network namespaces in which any process of the machine lives.</param>
+/// <param name="Namespaces">Distinct namespaces, of all kinds, in which these live.</param>
 /// <param name="Mounts">Mounts that this process sees.</param>
 /// <param name="Descriptors">Open descriptors of the agent.</param>
-internal sealed record Leftovers(int Descendants, int NetworkNamespaces, int Mounts, int Descriptors)
+/// <param name="Cgroups">Control groups of the machine, in all hierarchies.</param>
+internal sealed record Leftovers(int Descendants, int Namespaces, int Mounts, int Descriptors, int Cgroups)
 {
+    private static readonly string[] NamespaceKinds = ["net", "mnt", "pid", "ipc", "uts", "user", "cgroup", "time"];
+
     public static Leftovers Of(int agent)
     {
-        var processes = Processes();
+        var family = DescendantsOf(agent);
         return new Leftovers(
-            DescendantsOf(agent, processes).Count,
-            processes.Select(process => NetworkNamespaceOf(process.Pid)).Where(name => name is not null).Distinct().Count(),
+            family.Count,
+            family.SelectMany(process => NamespacesOf(process.Pid)).Distinct().Count(),
             File.ReadLines("/proc/self/mountinfo").Count(),
-            Directory.EnumerateFileSystemEntries($"/proc/{agent}/fd").Count());
+            Directory.EnumerateFileSystemEntries($"/proc/{agent}/fd").Count(),
+            Directory.EnumerateDirectories("/sys/fs/cgroup", "*", new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.ReparsePoint }).Count());
     }
 
     /// <summary>Pid and start time: together they name a process for good.</summary>
@@ -27,7 +33,7 @@ internal sealed record Leftovers(int Descendants, int NetworkNamespaces, int Mou
 
     /// <summary>Nothing grew: fewer is well, such as a pool that is still being filled again.</summary>
     public bool IsWithin(Leftovers before) =>
-        Descendants <= before.Descendants && NetworkNamespaces <= before.NetworkNamespaces && Mounts <= before.Mounts && Descriptors <= before.Descriptors;
+        Descendants <= before.Descendants && Namespaces <= before.Namespaces && Mounts <= before.Mounts && Descriptors <= before.Descriptors && Cgroups <= before.Cgroups;
 
     private static HashSet<(int Pid, ulong Start)> DescendantsOf(int ancestor, List<ProcStat> processes)
     {
@@ -64,15 +70,7 @@ internal sealed record Leftovers(int Descendants, int NetworkNamespaces, int Mou
         return found;
     }
 
-    private static string? NetworkNamespaceOf(int pid)
-    {
-        try
-        {
-            return File.ResolveLinkTarget($"/proc/{pid}/ns/net", returnFinalTarget: false)?.Name;
-        }
-        catch (Exception unreadable) when (unreadable is IOException or UnauthorizedAccessException)
-        {
-            return null; // a zombie has none, a process that ended has no folder, and some may not be looked into
-        }
-    }
+    /// <summary>Their names, e.g. <c>net:[4026531840]</c>; a zombie has none, and a process that ended has no folder.</summary>
+    private static IEnumerable<string> NamespacesOf(int pid) =>
+        NamespaceKinds.Select(kind => ReadLink.Read($"/proc/{pid}/ns/{kind}", out var name) == Errno.None ? name : null).OfType<string>();
 }

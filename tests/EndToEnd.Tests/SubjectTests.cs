@@ -9,7 +9,7 @@ namespace Snapshots.EndToEnd.Tests;
 public class SubjectTests
 {
     private static readonly string[] Files =
-        ["memory.c", "registers.c", "threads.c", "signals.c", "timers.c", "rseq.c", "process.py", "sandbox.py", "randomness.py", "randomness.js", "randomness.cs"];
+        ["memory.c", "registers.c", "threads.c", "signals.c", "timers.c", "rseq.c", "process.py", "limits.py", "sandbox.py", "randomness.py", "randomness.js", "randomness.cs"];
 
     public static TheoryData<string> All => [.. Files];
 
@@ -80,6 +80,30 @@ public class SubjectTests
         var numbers = rows.SelectMany(row => JsonDocument.Parse(row.GetProperty("answer").GetString()!).RootElement.GetProperty("random").EnumerateArray())
             .Select(number => number.GetString()).ToList();
         Assert.Equal(numbers.Count, numbers.Distinct().Count());
+    }
+
+    /// <summary>The subject's second thread is inside a critical section as long as it lives; the kernel would send it to its abort handler, and so must a freeze.</summary>
+    [Fact]
+    public void A_thread_that_is_frozen_inside_a_restartable_sequence_is_stored_at_its_abort_handler()
+    {
+        using var farm = new Farm();
+        var worker = Workers.Subject("rseq.c");
+        farm.Create("rseq", worker);
+        using var image = StoredImage.Open(farm).OpenImage("rseq");
+        var process = Assert.Single(image.Manifest.Processes);
+        var thread = Assert.Single(process.Threads, thread => thread.StoppedIn == "user mode");
+        var program = process.Mappings.First(mapping => mapping.Label == worker.Command[0]);
+
+        const int RipOffset = 16 * sizeof(ulong); // struct user_regs_struct
+        Assert.NotEqual(0UL, thread.Rseq.Address);
+        Assert.Equal(SymbolOf(worker.Command[0], "section_abort"), BitConverter.ToUInt64(thread.Registers.Span[RipOffset..]) - program.Start);
+    }
+
+    /// <summary>nm(1): lines such as <c>0000000000001a2b T section_abort</c>; the address counts from the start of a position-independent program.</summary>
+    private static ulong SymbolOf(string program, string symbol)
+    {
+        var line = ProgramRun.Execute(["nm", program], TimeSpan.FromSeconds(20)).MustSucceed().Output.Split('\n').Single(line => line.EndsWith($" {symbol}", StringComparison.Ordinal));
+        return Convert.ToUInt64(line.Split(' ')[0], 16);
     }
 
     private static void AssertAllWell(string file, string? answer, string? context = null)

@@ -52,13 +52,16 @@ internal sealed class EngineFixture : IDisposable
 
     /// <param name="worker">Source text of a program that speaks the channel on descriptor 3.</param>
     /// <param name="interpreter">What runs it, with the option that takes source text.</param>
-    public SnapshotImage Create(CancellationToken cancellation, string worker = Worker, string interpreter = "python3 -c", string name = "worker")
+    public SnapshotImage Create(CancellationToken cancellation, string worker = Worker, string interpreter = "python3 -c", string name = "worker") =>
+        Create(["/usr/bin/env", .. interpreter.Split(' '), worker], cancellation, name);
+
+    public SnapshotImage Create(IReadOnlyList<string> command, CancellationToken cancellation, string name = "worker")
     {
         Creator.Create(
             new CreateRequest
             {
                 Name = name,
-                Command = ["/usr/bin/env", .. interpreter.Split(' '), worker],
+                Command = command,
                 Ready = new ChannelReadiness(),
                 Environment = [$"PATH={Environment.GetEnvironmentVariable("PATH")}"],
                 WorkingDirectory = "/",

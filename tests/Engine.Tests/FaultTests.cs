@@ -103,6 +103,26 @@ public sealed class FaultTests : IDisposable
         Assert.Equal(before, _fixture.Held(Cancellation));
     }
 
+    /// <summary>Whoever kills a clone and whoever cleans up behind it do not know of each other: the second finds nothing to do.</summary>
+    [Fact]
+    public void A_clone_can_be_killed_while_and_after_somebody_disposes_of_it()
+    {
+        using var image = _fixture.Create(Cancellation);
+        for (var round = 0; round < 50; round++)
+        {
+            using var clone = _fixture.Launch(image);
+            var cleaner = new Thread(() =>
+            {
+                _ = clone.WaitForExit();
+                clone.Dispose();
+            });
+            cleaner.Start();
+            clone.Kill();
+            cleaner.Join();
+            clone.Kill();
+        }
+    }
+
     private void Recover(Images.SnapshotImage image)
     {
         try

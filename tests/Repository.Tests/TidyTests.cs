@@ -46,7 +46,7 @@ public partial class TidyTests
     public void Every_project_is_in_the_solution()
     {
         var solution = RepositoryFiles.Read("Snapshots.sln").Replace('\\', '/');
-        AssertNone(RepositoryFiles.Below("src", "*.csproj").Concat(RepositoryFiles.Below("tests", "*.Tests.csproj"))
+        AssertNone(RepositoryFiles.Below("src", "*.csproj").Concat(RepositoryFiles.Below("tests", "*.Tests.csproj")).Concat(RepositoryFiles.Below("benchmarks", "*.csproj"))
             .Where(project => !solution.Contains($"\"{project}\"", StringComparison.Ordinal))
             .Select(project => $"{project} is not in Snapshots.sln"));
     }

@@ -126,6 +126,34 @@ public sealed class FreezeTests
         Assert.Equal("alive", target.ReadLine());
     }
 
+    /// <summary>It belongs to a thread, and it is one reason among others.</summary>
+    [Fact]
+    public void A_parent_death_signal_of_any_thread_is_refused_by_name()
+    {
+        using var target = TestTarget.Python("""
+            import ctypes, subprocess, sys, threading
+            libc = ctypes.CDLL(None)
+            child = subprocess.Popen(['sleep', '1000'], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            libc.prctl(1, 15)
+            done = threading.Event()
+            def other():
+                libc.prctl(1, 12); libc.prctl(15, b'other'); done.set(); threading.Event().wait()
+            threading.Thread(target=other, daemon=True).start()
+            done.wait()
+            print('ready')
+            for line in sys.stdin:
+                child.kill(); child.wait(); print(line.strip())
+            """);
+        target.ReadLine();
+        using var store = new TestStore();
+        var refusal = Assert.Throws<FreezeRefusedException>(() => FreezeIt(target.Pid, store.Store, keepRunning: true));
+        Assert.Contains(refusal.Problems, problem => problem.Subject.StartsWith("child ", StringComparison.Ordinal));
+        Assert.Contains(refusal.Problems, problem => problem.Subject.StartsWith($"thread {target.Pid} ", StringComparison.Ordinal) && problem.What.Contains("signal 15 when its parent ends", StringComparison.Ordinal));
+        Assert.Contains(refusal.Problems, problem => problem.Subject.EndsWith("(other)", StringComparison.Ordinal) && problem.What.Contains("signal 12 when its parent ends", StringComparison.Ordinal));
+        target.WriteLine("alive");
+        Assert.Equal("alive", target.ReadLine());
+    }
+
     [Fact]
     public void Mappings_are_sorted_into_their_kinds()
     {

@@ -5,49 +5,56 @@
 #include <sys/rseq.h>
 
 static volatile uint32_t leave;
-static volatile uint64_t committed, aborted;
-static volatile bool spinning;
+static volatile uint64_t aborted;
+static volatile uint32_t spinning;
 
 static volatile struct rseq *area(void)
 {
     return (volatile struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
 }
 
-// Spends its life inside a critical section: whoever stops it there must send it to the abort handler, or leave it alone.
-static void *in_section(void *unused)
+// Stays inside a critical section until it may leave: what stops it there finds it there. The section ends by itself only when `leave` is set;
+// whoever was moved, preempted or frozen inside goes on at section_abort, and enters again.
+__attribute__((noinline)) static void *in_section(void *unused)
 {
     (void)unused;
     volatile struct rseq *rseq = area();
-    while (!leave)
+    bool done = false;
+    while (!done)
     {
         uint64_t result;
         asm volatile(
             ".pushsection __rseq_cs, \"aw\"\n\t" ".balign 32\n\t"
-            "3:\n\t" ".long 0, 0\n\t" ".quad 1f, 2f - 1f, 4f\n\t" ".popsection\n\t"
+            "3:\n\t" ".long 0, 0\n\t" ".quad 1f, 2f - 1f, section_abort\n\t" ".popsection\n\t"
             "lea 3b(%%rip), %%rax\n\t" "mov %%rax, %c[cs](%[rseq])\n\t"
-            "1:\n\t" "movl $1, %[spinning]\n\t" "mov $20000000, %%ecx\n\t"
-            "5:\n\t" "cmpl $0, %[leave]\n\t" "jne 6f\n\t" "dec %%ecx\n\t" "jnz 5b\n\t"
-            "6:\n\t" "mov $1, %%eax\n\t"
+            "1:\n\t" "movl $1, %[spinning]\n\t"
+            "5:\n\t" "cmpl $0, %[leave]\n\t" "je 5b\n\t"
+            "mov $1, %%eax\n\t"
             "2:\n\t" "jmp 7f\n\t"
             ".long 0x53053053\n\t" // RSEQ_SIG, before the abort handler
-            "4:\n\t" "mov $2, %%eax\n\t"
+            ".globl section_abort\n\t" "section_abort:\n\t" "mov $2, %%eax\n\t"
             "7:\n\t"
-            : "=&a"(result), [spinning] "+m"(*(uint32_t *)&spinning)
+            : "=&a"(result), [spinning] "+m"(spinning)
             : [rseq] "r"(rseq), [cs] "i"(__builtin_offsetof(struct rseq, rseq_cs)), [leave] "m"(leave)
-            : "rcx", "cc", "memory");
-        if ((uint32_t)result == 1)
-            committed++;
-        else
+            : "cc", "memory");
+        done = (uint32_t)result == 1;
+        if (!done)
             aborted++;
     }
     return NULL;
 }
 
-static void move_to(int cpu)
+static cpu_set_t only(int cpu)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
     CPU_SET(cpu, &set);
+    return set;
+}
+
+static void move_to(int cpu)
+{
+    cpu_set_t set = only(cpu);
     check(sched_setaffinity(0, sizeof set, &set) == 0, "sched_setaffinity to %d: %s", cpu, strerror(errno));
 }
 
@@ -71,7 +78,8 @@ int main(void)
     move_to(last);
     pthread_t thread;
     MUST(pthread_create(&thread, NULL, in_section, NULL) == 0);
-    MUST(EVENTUALLY(*(volatile uint32_t *)&spinning != 0));
+    MUST(EVENTUALLY(spinning != 0));
+    uint64_t aborted_before = aborted;
 
     ready_and_wait();
 
@@ -86,8 +94,12 @@ int main(void)
     check(registered >= 0 && (registered & MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) != 0, "membarrier: registrations %lx", registered);
     check(syscall(SYS_get_robust_list, 0, &head, &length) == 0 && head == head_before && length == length_before, "robust list: %p, was %p", head, head_before);
 
-    uint64_t before = committed + aborted;
-    check(EVENTUALLY(committed + aborted > before), "the thread in the critical section stands still");
+    if (subject_restored)
+        check(EVENTUALLY(aborted > aborted_before), "frozen inside the critical section, the thread went on inside it");
+    uint64_t before = aborted;
+    cpu_set_t elsewhere = only(first);
+    check(pthread_setaffinity_np(thread, sizeof elsewhere, &elsewhere) == 0, "the thread in the critical section cannot be moved");
+    check(first == last || EVENTUALLY(aborted > before), "moving the thread did not abort its critical section");
     leave = 1;
     check(pthread_join(thread, NULL) == 0, "the thread in the critical section cannot be joined");
     answer();

@@ -67,7 +67,7 @@ public sealed class StopTests
                     remote.Require(thread, SyscallNumber.Getpid);
             }
 
-            Assert.Equal(before, process.Threads.Select(StateOf));
+            Assert.Equal(before, process.Threads.Select(StateOf).ToList());
         });
     }
 

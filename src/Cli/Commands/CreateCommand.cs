@@ -37,7 +37,7 @@ internal static class CreateCommand
 
     private static readonly Option<string?> WorkingDirectory = new("--workdir") { Description = "Working directory of the worker (default: this one)", HelpName = "DIR" };
 
-    private static readonly Option<bool> KeepRunning = new("--keep-running") { Description = "Let the process run on after the freeze" };
+    private static readonly Option<bool> KeepRunning = new("--keep-running") { Description = "With --pid: let the process run on after the freeze" };
 
     private static readonly Option<bool> Aslr = new("--aslr") { Description = "Start the worker with a randomised address space; without, workers of one kind lie alike and share more pages in the store" };
 
@@ -60,6 +60,8 @@ internal static class CreateCommand
             result.AddError("give a command after --, or --pid of a running process");
         if (named && (result.GetResult(Ready) ?? result.GetResult(WorkingDirectory) ?? result.GetResult(Environment) ?? result.GetResult(Aslr)) is not null)
             result.AddError("--ready, --env, --workdir and --aslr are for workers that are launched, not for --pid");
+        if (launches && result.GetValue(KeepRunning))
+            result.AddError("--keep-running is for --pid: a worker that create launches ends with its sandbox, and `snapshots clone` runs what it has become");
         result.RequireAtLeast(Pid, 1);
         if (result.Words(Ready) is { } ready && ReadinessProblem(ready) is { } problem)
             result.AddError($"--ready: {problem}");

@@ -47,6 +47,16 @@ public readonly record struct ResourceLimits
 /// <summary>Resource limits of any process.</summary>
 public static unsafe class Prlimit
 {
+    private static readonly string[] s_names =
+    [
+        "RLIMIT_CPU", "RLIMIT_FSIZE", "RLIMIT_DATA", "RLIMIT_STACK", "RLIMIT_CORE", "RLIMIT_RSS", "RLIMIT_NPROC", "RLIMIT_NOFILE",
+        "RLIMIT_MEMLOCK", "RLIMIT_AS", "RLIMIT_LOCKS", "RLIMIT_SIGPENDING", "RLIMIT_MSGQUEUE", "RLIMIT_NICE", "RLIMIT_RTPRIO", "RLIMIT_RTTIME",
+    ];
+
+    /// <summary>The kernel's name, e.g. RLIMIT_NOFILE.</summary>
+    public static string NameOf(ResourceKind resource) =>
+        (int)resource < s_names.Length ? s_names[(int)resource] : $"resource limit {(int)resource}";
+
     /// <summary>Limits of <paramref name="pid"/>; 0 is ourselves.</summary>
     /// <exception cref="LinuxException">ESRCH: the process is gone; EPERM: other credentials and no CAP_SYS_RESOURCE.</exception>
     public static ResourceLimits Get(int pid, ResourceKind resource)

@@ -19,15 +19,18 @@ public sealed class Clone : IDisposable
     private readonly Sandbox _sandbox;
     private readonly CloneRequest _request;
     private readonly WorkingSetRecorder _recorder;
-    private int _disposed;
+    private readonly IDisposable? _placeholders;
+    private readonly Lock _ending = new();
+    private bool _disposed;
 
-    internal Clone(CloneRequest request, long generation, WorkingSetRecorder recorder, SpawnedProcess process, Sandbox sandbox, CloneEnds ends)
+    internal Clone(CloneRequest request, long generation, WorkingSetRecorder recorder, SpawnedProcess process, Sandbox sandbox, CloneEnds ends, IDisposable? placeholders)
     {
         _recorder = recorder;
         _request = request;
         Generation = generation;
         _process = process;
         _sandbox = sandbox;
+        _placeholders = placeholders;
         Stdin = ends.Take(ExternalRole.Stdin);
         Stdout = ends.Take(ExternalRole.Stdout);
         Stderr = ends.Take(ExternalRole.Stderr);
@@ -111,20 +114,31 @@ public sealed class Clone : IDisposable
         }
     }
 
-    /// <summary>Kills every process of the clone.</summary>
+    /// <summary>Kills every process of the clone; nothing happens when it was disposed of already, by somebody who saw its first process end.</summary>
     public void Kill()
     {
-        _process.Kill();
-        _sandbox.Kill();
+        // Whoever watches the clone may dispose of it as soon as the first of the two signals has had its effect.
+        lock (_ending)
+        {
+            if (_disposed)
+                return;
+            _process.Kill();
+            _sandbox.Kill();
+        }
     }
 
     public void Dispose()
     {
-        if (Interlocked.Exchange(ref _disposed, 1) != 0)
-            return;
-        Kill();
+        lock (_ending)
+        {
+            if (_disposed)
+                return;
+            Kill();
+            _disposed = true;
+        }
         _process.Dispose();
         _sandbox.Dispose();
+        _placeholders?.Dispose();
         Stdin?.Dispose();
         Stdout?.Dispose();
         Stderr?.Dispose();

@@ -74,8 +74,9 @@ internal sealed class ParkedClone : IDisposable
     public bool IsAlive => !Poll.IsReadable(_control, TimeSpan.Zero);
 
     /// <summary>Starts one that waits: sends its start order, and awaits its first step.</summary>
+    /// <param name="placeholders">The files beneath the sockets that it mounts; the clone's when this returns.</param>
     /// <exception cref="CloneStartException">It failed to start; nothing of it is left.</exception>
-    public Clone Start(CloneRequest request, long generation, long requestedNanoseconds, CloneEnds ends)
+    public Clone Start(CloneRequest request, long generation, long requestedNanoseconds, CloneEnds ends, IDisposable? placeholders)
     {
         // A peer that is gone has said why, or its exit status does.
         if (Send(_template, _control, ends, out _clockOffsetNanoseconds) is not (Errno.None or Errno.EPIPE or Errno.ECONNRESET) and var errno)
@@ -84,15 +85,15 @@ internal sealed class ParkedClone : IDisposable
             throw new LinuxException("sendmsg", errno, Subject);
         }
         var times = AwaitRunning();
-        return HandOver(request, generation, requestedNanoseconds, CloneTimings.OfParked(requestedNanoseconds, times), ends);
+        return HandOver(request, generation, requestedNanoseconds, CloneTimings.OfParked(requestedNanoseconds, times), ends, placeholders);
     }
 
     /// <summary>Awaits the first step of one that was forked with its start order.</summary>
     /// <exception cref="CloneStartException">It failed to start; nothing of it is left.</exception>
-    public Clone AwaitStart(CloneRequest request, long generation, long requestedNanoseconds, CloneEnds ends)
+    public Clone AwaitStart(CloneRequest request, long generation, long requestedNanoseconds, CloneEnds ends, IDisposable? placeholders)
     {
         var times = AwaitRunning();
-        return HandOver(request, generation, requestedNanoseconds, CloneTimings.OfFork(requestedNanoseconds, times), ends);
+        return HandOver(request, generation, requestedNanoseconds, CloneTimings.OfFork(requestedNanoseconds, times), ends, placeholders);
     }
 
     public void Dispose()
@@ -151,10 +152,10 @@ internal sealed class ParkedClone : IDisposable
         throw CloneStartException.Died(_template.Name, _process.WaitForExit());
     }
 
-    private Clone HandOver(CloneRequest request, long generation, long requestedNanoseconds, CloneTimings timings, CloneEnds ends)
+    private Clone HandOver(CloneRequest request, long generation, long requestedNanoseconds, CloneTimings timings, CloneEnds ends, IDisposable? placeholders)
     {
         _handedOver = true;
         _control.Dispose();
-        return new Clone(request, generation, _template.WorkingSetRecorder, _process, _sandbox, ends) { RequestedNanoseconds = requestedNanoseconds, Timings = timings };
+        return new Clone(request, generation, _template.WorkingSetRecorder, _process, _sandbox, ends, placeholders) { RequestedNanoseconds = requestedNanoseconds, Timings = timings };
     }
 }

@@ -38,8 +38,6 @@ internal sealed class AttributeCompiler(ProgramBuilder builder, ProcessImage pro
             builder.Syscall(SyscallNumber.Prctl, "no_new_privs", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         EmitProcFiles();
         SchedulingCompiler.Emit(builder, main, "main thread");
-        foreach (var limit in process.Limits)
-            EmitLimit(limit);
         // Last: reading /proc/self above needs the dumpable state the husk was born with.
         if (process.Dumpable is 0 or 1)
             builder.Syscall(SyscallNumber.Prctl, "dumpable", PR_SET_DUMPABLE, process.Dumpable);
@@ -51,7 +49,7 @@ internal sealed class AttributeCompiler(ProgramBuilder builder, ProcessImage pro
         if (process.ChildSubreaper)
             builder.Syscall(SyscallNumber.Prctl, "child subreaper", PR_SET_CHILD_SUBREAPER, 1);
         if (process.ParentDeathSignal != 0)
-            throw new RestoreUnsupportedException($"pid {process.Pid}: a parent death signal ({process.ParentDeathSignal}) is set, but a clone's parent is the farm; clear it with prctl(PR_SET_PDEATHSIG, 0) before the worker is ready");
+            throw new RestoreUnsupportedException($"pid {process.Pid}: a parent death signal ({process.ParentDeathSignal}) is set, but a clone's parent is one of the farm's threads; clear it with prctl(PR_SET_PDEATHSIG, 0) before the worker is ready");
         foreach (var timer in process.IntervalTimers)
             EmitIntervalTimer(timer);
         if (process.PosixTimers.Count > 0)
@@ -109,9 +107,6 @@ internal sealed class AttributeCompiler(ProgramBuilder builder, ProcessImage pro
     }
 
     private static string OwnValue(string name) => File.ReadAllText($"/proc/self/{name}").Trim();
-
-    private void EmitLimit(ResourceLimit limit) =>
-        builder.Syscall(SyscallNumber.Prlimit64, $"resource limit {limit.Resource} ({limit.Soft}:{limit.Hard})", 0, limit.Resource, builder.Words(limit.Soft, limit.Hard), 0);
 
     private void EmitIntervalTimer(IntervalTimer timer)
     {

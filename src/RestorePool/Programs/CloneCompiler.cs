@@ -18,7 +18,7 @@ namespace Snapshots.RestorePool.Programs;
 /// start:
 /// 5. Clocks. The other descriptors.
 /// 6. Create every other thread under its own tid; each sets its own state, reports ready to the main thread, and waits.
-/// 7. Timers, pending signals, credentials. Report Running; close the control socket; release the threads.
+/// 7. Timers, pending signals, credentials, and last the limits. Report Running; close the control socket; release the threads.
 /// 8. Every thread leaves by rt_sigreturn; the last one unmaps the program on its way.
 /// </code>
 /// No thread runs application code before all of them exist and are complete: a clone that fails on the way has done nothing yet. Whatever
@@ -193,6 +193,7 @@ internal sealed class CloneCompiler
         new AttributeCompiler(_builder, _process).EmitPerClone();
         _threads.EmitMainState();
         _threads.EmitAwaitReady();
+        new LimitCompiler(_builder, _process, Control.ControlDescriptor).EmitPerClone();
         _times.Emit(ClonePhase.Running);
         EmitRunningReport();
         _builder.Syscall(SyscallNumber.Close, "control socket", Control.ControlDescriptor);

@@ -39,6 +39,9 @@ public sealed class CompiledPrograms
     /// <summary>See <see cref="Programs.PrefaultTable"/>.</summary>
     internal VirtualAddress PrefaultTable { get; private init; }
 
+    /// <summary>Where clones mount sockets; a file must be there.</summary>
+    internal IReadOnlyList<string> SocketPaths { get; private init; } = [];
+
     /// <exception cref="RestoreUnsupportedException">The snapshot holds what this version cannot restore.</exception>
     public static CompiledPrograms Compile(Manifest manifest, ForkDetectionPlan forkDetection)
     {
@@ -55,7 +58,11 @@ public sealed class CompiledPrograms
         var cloneCompiler = new CloneCompiler(manifest, process, plan, contents, frames);
         var clone = cloneCompiler.Compile();
         var memory = new MemoryCompiler(manifest, process, plan, staging, cloneCompiler.Control, cloneCompiler.Start).Compile();
-        return new CompiledPrograms(plan, staging, contents, memory, clone, cloneCompiler.Control.Address, frames.Build(plan.Frames)) { PrefaultTable = cloneCompiler.PrefaultTable };
+        return new CompiledPrograms(plan, staging, contents, memory, clone, cloneCompiler.Control.Address, frames.Build(plan.Frames))
+        {
+            PrefaultTable = cloneCompiler.PrefaultTable,
+            SocketPaths = PrivateSocketPaths.Of(process),
+        };
     }
 
     /// <summary>Starts a husk with both programs; it begins with the memory program.</summary>

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Snapshots.ImageFacts;
 using Snapshots.Images.V1;
 using Snapshots.Linux;
 using Snapshots.Linux.Proc;
@@ -21,7 +22,7 @@ internal sealed class CredentialCompiler(ProgramBuilder builder, ProcessImage pr
     private const uint SecurebitsKeepCapabilities = 1 << 4;
 
     private readonly Credentials? _wanted = process.Credentials;
-    private readonly Credentials _own = OwnCredentials();
+    private readonly Credentials _own = CredentialsOf.Process(ProcStatus.Read(Environment.ProcessId));
 
     public void Emit()
     {
@@ -78,21 +79,5 @@ internal sealed class CredentialCompiler(ProgramBuilder builder, ProcessImage pr
             BinaryPrimitives.WriteUInt32LittleEndian(sets[(12 + (4 * i))..], (uint)(wanted[i] >> 32));
         }
         builder.Syscall(SyscallNumber.Capset, "capabilities", header, builder.Data(sets));
-    }
-
-    private static Credentials OwnCredentials()
-    {
-        var status = ProcStatus.Read(Environment.ProcessId);
-        return new Credentials
-        {
-            Uids = { status.Uids },
-            Gids = { status.Gids },
-            Groups = { status.Groups },
-            CapInheritable = status.CapInheritable,
-            CapPermitted = status.CapPermitted,
-            CapEffective = status.CapEffective,
-            CapBounding = status.CapBounding,
-            CapAmbient = status.CapAmbient,
-        };
     }
 }

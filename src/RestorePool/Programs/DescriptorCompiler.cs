@@ -11,13 +11,15 @@ namespace Snapshots.RestorePool.Programs;
 /// 1. Keep the numbers at which the externals will arrive.
 /// 2. Make, fill and map the shared memory objects that no descriptor refers to, each through one short-lived descriptor.
 /// 3. In the order of the lowest wanted number, create every other open file that may grow old, give it its state, and bring it to its numbers.
-/// 4. Bind the sockets that have path names, each over its path in the clone's own mount namespace. Register epoll interests as far as possible.
+/// 4. Register epoll interests as far as possible.
 /// 5. Give the kept numbers up; receive the start order.
 /// rest:
 /// 6. Move the received externals to the numbers where the application knows them.
-/// 7. As 3 and 4, for what must be made at the last moment: timers, files that are written to, whatever stands in the externals' way.
-/// 8. Register the other epoll interests, each while the watched file is open at the number it was registered under.
-/// 9. Close what only the program needed.
+/// 7. As 3, for what must be made at the last moment: timers, files that are written to, whatever stands in the externals' way.
+/// 8. Bind the sockets that have path names, each over its path in the clone's own mount namespace: whoever removes the file there takes the
+///    mount away with it.
+/// 9. Register the other epoll interests, each while the watched file is open at the number it was registered under.
+/// 10. Close what only the program needed.
 /// </code>
 /// </summary>
 /// <remarks>
@@ -62,7 +64,6 @@ public sealed class DescriptorCompiler
         _memory.CompileObjectsWithoutDescriptor();
         foreach (var id in WantedFiles().Where(id => MayGrowOld(_script.File(id))))
             _files.CreateAndPlace(id);
-        _paths.Compile();
         _epolls.CompileInterestsInPlace();
         GiveArrivalNumbersUp();
     }

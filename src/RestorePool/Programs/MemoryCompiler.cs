@@ -10,11 +10,11 @@ namespace Snapshots.RestorePool.Programs;
 /// <summary>
 /// Compiles the memory program, which turns a husk into the template.
 /// <code>
-/// 1. Block signals, narrow our own protections, keep only the control socket.
+/// 1. Block signals, narrow our own protections, resource limits, keep only the control socket.
 /// 2. Unmap everything that is not ours: the husk's ELF, stack and vDSO.
 /// 3. Map the vDSO and every mapping of the snapshot, with advice, anonymous memory in a staging area; report, and wait while the contents are
 ///    written from outside. Move what was staged to its addresses.
-/// 4. Final protections, the address space's own numbers (PR_SET_MM_MAP), signal handlers, limits and attributes that fork hands on.
+/// 4. Final protections, the address space's own numbers (PR_SET_MM_MAP), signal handlers and attributes that fork hands on.
 /// 5. Continue with the clone program.
 /// </code>
 /// </summary>
@@ -65,6 +65,7 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
         if (plan.ForkIdentity.LengthBytes > 0)
             _builder.Syscall(SyscallNumber.Mprotect, "fork identity", plan.ForkIdentity.Start, plan.ForkIdentity.LengthBytes, PROT_READ | PROT_EXEC);
         _builder.Syscall(SyscallNumber.Mprotect, "programs", plan.CloneEntries.Start, plan.Whole.End - plan.CloneEntries.Start, PROT_READ | PROT_WRITE);
+        new LimitCompiler(_builder, process, control.ControlDescriptor).EmitInTemplate();
         // Where the control socket ends up no descriptor of the snapshot is wanted; close-on-exec is moot, no program is ever executed here.
         _builder.Syscall(SyscallNumber.Dup2, "control socket", Husk.InitialControlDescriptor, control.ControlDescriptor);
         _builder.Syscall(SyscallNumber.CloseRange, "inherited descriptors", 0, control.ControlDescriptor - 1, 0);

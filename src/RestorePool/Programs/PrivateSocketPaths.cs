@@ -1,4 +1,5 @@
 using System.Text;
+using Snapshots.Images.V1;
 using Snapshots.Linux;
 using Snapshots.Programs;
 
@@ -11,7 +12,8 @@ namespace Snapshots.RestorePool.Programs;
 /// 1. Make a tmpfs that is mounted nowhere.
 /// 2. Per socket: enter it as root directory, make the parents of the path, bind (the kernel keeps the very name, getsockname tells it),
 ///    take a mount of the socket file alone, and come back.
-/// 3. Put that mount over the path, where the frozen worker's own stale socket lies; when it was removed, an empty file takes its place.
+/// 3. Put that mount over the path, where the frozen worker's own stale socket lies; when it was removed, the engine has put a file there
+///    (<see cref="Clones.SocketPlaceholders"/>).
 /// </code>
 /// The socket is then reachable inside the clone, and from outside by <c>/proc/PID/root</c>. Needs Linux 6.15: older kernels cannot take a
 /// mount out of one that is mounted nowhere.
@@ -25,17 +27,24 @@ internal sealed class PrivateSocketPaths(DescriptorScript script)
     private const uint OpenTreeClone = 1;
     private const uint MoveMountEmptyPath = 4;
     private const uint DirectoryPath = OpenFlags.Path | 0x10000 | DescriptorScript.CloseOnExecFlag;
-    private const uint EmptyFileMode = 0x8000 | 0x180; // S_IFREG, 0600
     private const uint DirectoryMode = 0x1ed; // 0755
 
     private readonly List<Binding> _bindings = [];
 
     private sealed record Binding(uint File, byte[] Path, uint? Backlog, string Subject);
 
-    /// <summary>Remembers a socket that is to be bound to <paramref name="path"/>, and to listen when it has a backlog.</summary>
-    public void Add(uint file, ReadOnlySpan<byte> path, uint? backlog, string subject) => _bindings.Add(new Binding(file, path.ToArray(), backlog, subject));
+    /// <summary>The paths that sockets of <paramref name="process"/> are bound to.</summary>
+    public static IReadOnlyList<string> Of(ProcessImage process) =>
+        [.. process.OpenFiles.Where(file => IsPath(file.UnixSocket)).Select(file => Encoding.UTF8.GetString(file.UnixSocket.Name.Span)).Distinct(StringComparer.Ordinal)];
 
-    /// <summary>Binds the sockets remembered since the last call, when their open files are in place; the few helpers stay for <see cref="DescriptorScript.CloseLeftovers"/>.</summary>
+    /// <summary>Whether <paramref name="socket"/> has a name in the file system: abstract ones begin with NUL, and pairs have none.</summary>
+    public static bool IsPath(UnixSocket? socket) => socket is { Name: { IsEmpty: false } name } && name[0] != 0;
+
+    /// <summary>Remembers a socket that is to be bound to <paramref name="path"/>, and to listen when it has a backlog.</summary>
+    public void Add(uint file, ReadOnlySpan<byte> path, uint? backlog, string subject) => 
+        _bindings.Add(new Binding(file, path.ToArray(), backlog, $"{subject} at {Encoding.UTF8.GetString(path)}"));
+
+    /// <summary>Binds all remembered sockets, when every open file is in place; the few helpers stay for <see cref="DescriptorScript.CloseLeftovers"/>.</summary>
     public void Compile()
     {
         if (_bindings.Count == 0)
@@ -50,7 +59,6 @@ internal sealed class PrivateSocketPaths(DescriptorScript script)
         var parents = new HashSet<string>(StringComparer.Ordinal);
         foreach (var binding in _bindings)
             Bind(binding, mount, root, workingDirectory, parents);
-        _bindings.Clear();
     }
 
     private int Helper(Entry entry) => script.Created(entry, script.NewTemporary(), closeOnExec: true);
@@ -72,8 +80,6 @@ internal sealed class PrivateSocketPaths(DescriptorScript script)
         builder.Syscall(SyscallNumber.Fchdir, binding.Subject, root);
         builder.Syscall(SyscallNumber.Chroot, binding.Subject, here);
         builder.Syscall(SyscallNumber.Fchdir, binding.Subject, workingDirectory);
-        // EEXIST is the rule: the frozen worker's socket file, or a sibling's placeholder. Any other failure shows in move_mount.
-        builder.Syscall(SyscallNumber.Mknodat, binding.Subject, CurrentDirectory, path, EmptyFileMode, 0).IgnoreResult();
         builder.Syscall(SyscallNumber.MoveMount, binding.Subject, tree, builder.Text(""), CurrentDirectory, path, MoveMountEmptyPath);
         if (binding.Backlog is { } backlog)
             SocketCreation.Listen(script, script.NumberOf(binding.File), backlog, binding.Subject);

@@ -92,7 +92,7 @@ internal sealed class UnixSocketCompiler(DescriptorScript script, PrivateSocketP
         var subject = script.SubjectOf(file);
         var fd = SocketCreation.Create(script, file, SocketAddress.Unix, socket.Type, 0);
         SocketCreation.SetOptions(script, fd, socket.Options, subject);
-        if (!socket.Name.IsEmpty && socket.Name[0] != 0)
+        if (PrivateSocketPaths.IsPath(socket))
         {
             paths.Add(file.Id, socket.Name.Span, socket.Listening ? socket.Backlog : null, subject);
             return;

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Snapshots.ImageFacts;
 using Snapshots.Images;
 using Snapshots.Images.V1;
 using Snapshots.Linux;
@@ -12,18 +13,7 @@ internal static class HostCheck
     /// <exception cref="RestoreUnsupportedException">Lists everything that stands against it.</exception>
     public static void Require(Manifest manifest, bool hostClocks)
     {
-        var facts = HostFacts.Current;
-        var host = new HostFingerprint
-        {
-            KernelRelease = facts.KernelRelease,
-            CpuFlags = { facts.CpuFlags },
-            Xcr0 = facts.Xcr0,
-            XstateSizeBytes = facts.XstateSizeBytes,
-            VdsoLengthBytes = facts.VdsoLengthBytes,
-            VdsoSha256 = Google.Protobuf.ByteString.CopyFrom(facts.VdsoSha256),
-            BootId = facts.BootId,
-        };
-        var problems = FingerprintCheck.Compare(manifest.Host, host).Select(mismatch => mismatch.ToString())
+        var problems = FingerprintCheck.Compare(manifest.Host, HostFingerprints.Current()).Select(mismatch => mismatch.ToString())
             .Concat(MappedFiles(manifest).Select(Changed).OfType<string>())
             .Concat(hostClocks || manifest.Clocks is null ? [] : Clocks())
             .ToList();

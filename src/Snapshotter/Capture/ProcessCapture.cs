@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using Google.Protobuf;
+using Snapshots.ImageFacts;
 using Snapshots.Images.V1;
 using Snapshots.Linux;
 using Snapshots.Linux.Proc;
@@ -12,7 +13,6 @@ namespace Snapshots.Snapshotter.Capture;
 /// <summary>Captures the attributes of a stopped process that belong to neither a thread, a mapping nor a descriptor.</summary>
 internal sealed class ProcessCapture(CaptureContext context, StoppedProcess process)
 {
-    private const ulong PR_GET_PDEATHSIG = 2;
     private const ulong PR_GET_DUMPABLE = 3;
     private const ulong PR_GET_SECUREBITS = 27;
     private const ulong PR_GET_CHILD_SUBREAPER = 37;
@@ -37,7 +37,7 @@ internal sealed class ProcessCapture(CaptureContext context, StoppedProcess proc
         _image.Name = status.Name;
         _image.Umask = (uint)status.Umask;
         _image.NoNewPrivileges = status.NoNewPrivileges;
-        _image.Credentials = CredentialsOf(status);
+        _image.Credentials = CredentialsOf.Process(status);
         _image.Layout = LayoutOf(stat);
         _image.Personality = ulong.Parse(ReadText("personality"), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
         _image.CoredumpFilter = uint.Parse(ReadText("coredump_filter"), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
@@ -59,7 +59,6 @@ internal sealed class ProcessCapture(CaptureContext context, StoppedProcess proc
         _image.Layout.Brk = remote.Require(main, SyscallNumber.Brk, 0);
         _image.Dumpable = (uint)remote.Require(main, SyscallNumber.Prctl, PR_GET_DUMPABLE);
         _image.ThpDisabled = remote.Require(main, SyscallNumber.Prctl, PR_GET_THP_DISABLE) != 0;
-        _image.ParentDeathSignal = AskWord(remote, PR_GET_PDEATHSIG);
         _image.ChildSubreaper = AskWord(remote, PR_GET_CHILD_SUBREAPER) != 0;
         _image.Credentials.Securebits = (uint)remote.Require(main, SyscallNumber.Prctl, PR_GET_SECUREBITS);
         // Kernels before 6.3 cannot tell (EINVAL): restoring no registration would abort .NET later, so say it now.
@@ -68,25 +67,11 @@ internal sealed class ProcessCapture(CaptureContext context, StoppedProcess proc
             context.Refuse("membarrier registrations", "this kernel cannot list them", "Run on Linux 6.3 or newer.");
         else
             _image.MembarrierRegistrations = (ulong)membarrier;
-        if (_image.ParentDeathSignal != 0)
-            context.Refuse("parent death signal", $"signal {_image.ParentDeathSignal} is wanted when the parent ends, but a clone's parent is the farm", "Clear it with prctl(PR_SET_PDEATHSIG, 0) before the worker is ready.");
         _image.Hostname = AskHostname(remote);
         CaptureSignalActions(remote);
         CaptureIntervalTimers(remote);
         CapturePosixTimers(remote);
     }
-
-    private static Credentials CredentialsOf(ProcStatus status) => new()
-    {
-        Uids = { status.Uids },
-        Gids = { status.Gids },
-        Groups = { status.Groups },
-        CapInheritable = status.CapInheritable,
-        CapPermitted = status.CapPermitted,
-        CapEffective = status.CapEffective,
-        CapBounding = status.CapBounding,
-        CapAmbient = status.CapAmbient,
-    };
 
     private AddressSpaceLayout LayoutOf(ProcStat stat) => new()
     {

@@ -18,6 +18,7 @@ internal sealed class ThreadCapture(CaptureContext context, StoppedProcess proce
     private const ulong TileData = 1UL << 18;
     private const int StateInUseOffset = 512;
     private const int StackBytes = 24;
+    private const ulong PR_GET_PDEATHSIG = 2;
     private const ulong PR_GET_TIMERSLACK = 30;
     private const ulong PR_GET_TID_ADDRESS = 40;
 
@@ -48,11 +49,30 @@ internal sealed class ThreadCapture(CaptureContext context, StoppedProcess proce
                 Flags = BinaryPrimitives.ReadUInt32LittleEndian(stack.AsSpan(8)),
                 LengthBytes = BinaryPrimitives.ReadUInt64LittleEndian(stack.AsSpan(16)),
             };
-            remote.ClearData(sizeof(ulong));
+            remote.ClearData(2 * sizeof(ulong));
             remote.Require(thread, SyscallNumber.Prctl, PR_GET_TID_ADDRESS, remote.Data.Start.Value);
-            image.ClearChildTid = BinaryPrimitives.ReadUInt64LittleEndian(remote.ReadData(sizeof(ulong)));
+            remote.Require(thread, SyscallNumber.Prctl, PR_GET_PDEATHSIG, remote.Data.Start.Value + sizeof(ulong));
+            var answers = remote.ReadData(2 * sizeof(ulong));
+            image.ClearChildTid = BinaryPrimitives.ReadUInt64LittleEndian(answers);
+            RefuseParentDeathSignal(image, BinaryPrimitives.ReadUInt32LittleEndian(answers.AsSpan(sizeof(ulong))));
             image.TimerSlackNs = remote.Require(thread, SyscallNumber.Prctl, PR_GET_TIMERSLACK);
         }
+    }
+
+    /// <summary>
+    /// The kernel sends it when the thread ends that started the process (prctl(2), PR_SET_PDEATHSIG). A clone was started by whichever of the
+    /// farm's threads ordered its template, which may end at any time; and it ends with the farm in any case.
+    /// </summary>
+    private void RefuseParentDeathSignal(ThreadImage thread, uint signal)
+    {
+        if (signal == 0)
+            return;
+        if (thread.Tid == context.Image.Threads[0].Tid)
+            context.Image.ParentDeathSignal = signal;
+        context.Refuse(
+            $"thread {thread.Tid} ({thread.Name})",
+            $"it wants signal {signal} when its parent ends, but a clone's parent is one of the farm's threads",
+            "Clear it with prctl(PR_SET_PDEATHSIG, 0) in that thread before the worker is ready; a clone ends with the farm without it.");
     }
 
     private ThreadImage CaptureOne(Tracee thread)
