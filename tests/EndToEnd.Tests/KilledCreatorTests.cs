@@ -72,8 +72,9 @@ public class KilledCreatorTests
 
     private static FileInfo[] Incoming(Farm farm)
     {
-        var folder = new DirectoryInfo(Path.Combine(farm.Store, "incoming"));
-        return folder.Exists ? folder.GetFiles() : [];
+        // The store's own, and that of each domain of its page store.
+        var folders = new[] { Path.Combine(farm.Store, "incoming"), Path.Combine(farm.Store, "domains", "default", "incoming") };
+        return [.. folders.Select(folder => new DirectoryInfo(folder)).Where(folder => folder.Exists).SelectMany(folder => folder.GetFiles())];
     }
 
     private static string? Ask(Process target, string word)

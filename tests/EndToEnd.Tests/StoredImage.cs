@@ -1,14 +1,14 @@
 using Snapshots.AddressSpace;
+using Snapshots.Host;
 using Snapshots.Images;
 using Snapshots.Images.V1;
-using Snapshots.Linux.Syscalls;
 
 namespace Snapshots.EndToEnd.Tests;
 
 /// <summary>Looks into a farm's store, and writes there, as another host or another version might have.</summary>
 internal static class StoredImage
 {
-    public static ImageStore Open(Farm farm) => ImageStore.Open(farm.Store, new StoreFiles(DirectoryFlush.Sync, FileLock.Acquire));
+    public static ImageStore Open(Farm farm) => HostStore.Open(farm.Store);
 
     /// <summary>Replaces a snapshot by the same one with another manifest.</summary>
     public static void Rewrite(Farm farm, string name, Action<Manifest> change)
