@@ -1,5 +1,6 @@
 using Snapshots.Images;
 using Snapshots.Images.V1;
+using Snapshots.Snapshotter.Launching;
 using Snapshots.Snapshotter.Readiness;
 
 namespace Snapshots.Snapshotter;
@@ -33,8 +34,8 @@ public sealed record CreateRequest
     public bool Aslr { get; init; }
 
     /// <summary>
-    /// Leave the process named by <see cref="Pid"/> running after the snapshot instead of ending it. Not for a worker that we start: its sandbox,
-    /// its stdio and its channel are ours and end with us, so it would run on with nobody who could reach it; a clone of it can be reached.
+    /// Leave the process running after the snapshot instead of ending it. A worker that we start then comes back as <see cref="CreatedImage.Worker"/>:
+    /// its sandbox, its stdio and its channel are its owner's, and it ends with them.
     /// </summary>
     public bool KeepRunning { get; init; }
 }
@@ -49,4 +50,5 @@ public enum CreatePhase
 }
 
 /// <summary>A published snapshot.</summary>
-public sealed record CreatedImage(SnapshotDigest Digest, Manifest Manifest);
+/// <param name="Worker">The worker that was started for it and is to be kept running; the caller's to dispose of, which ends it. Null in every other case.</param>
+public sealed record CreatedImage(SnapshotDigest Digest, Manifest Manifest, LaunchedWorker? Worker = null);

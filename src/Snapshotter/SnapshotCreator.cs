@@ -19,7 +19,7 @@ namespace Snapshots.Snapshotter;
 /// <code>
 /// 1. Start the worker in a sandbox of its own, and wait until it is ready; or take the process that was named.
 /// 2. Freeze it and write its image.
-/// 3. Publish the image under its name. The worker that was started ends; the process that was named ends too, unless it is to be kept running.
+/// 3. Publish the image under its name. It ends then, unless it is to be kept running.
 /// </code>
 /// Whatever fails or is cancelled on the way: the worker that was started is gone, the process that was named runs on as it was, and the store holds nothing new.
 /// </summary>
@@ -27,7 +27,6 @@ public sealed class SnapshotCreator(ImageStore store) : IDisposable
 {
     private readonly Lazy<SandboxFactory> _factory = new(SandboxFactory.Start);
 
-    /// <exception cref="ArgumentException">A worker that is started is to be kept running.</exception>
     /// <exception cref="SpawnException">The command cannot be started.</exception>
     /// <exception cref="WorkerNotReadyException">It ended, or was not ready in time.</exception>
     /// <exception cref="FreezeRefusedException">It holds what cannot be snapshotted: all of it is listed.</exception>
@@ -37,8 +36,6 @@ public sealed class SnapshotCreator(ImageStore store) : IDisposable
         // Refused before a worker is started for nothing.
         if (!ImageStore.IsValidName(request.Name))
             throw new ImageException(ImageFailure.InvalidName, $"'{request.Name}' is no snapshot name; use letters, digits, '.', '_' and '-', beginning with a letter or digit");
-        if (request.KeepRunning && request.Pid is null)
-            throw new ArgumentException("only a process that runs already can be kept running; a worker that is started for its snapshot ends with its sandbox", nameof(request));
         return request.Pid is { } pid ? FreezeRunning(pid, request, progress) : LaunchAndFreeze(request, progress, cancellation);
     }
 
@@ -53,12 +50,28 @@ public sealed class SnapshotCreator(ImageStore store) : IDisposable
         var ready = request.Ready ?? new ChannelReadiness();
         progress?.Report(CreatePhase.Launching);
         var clock = Stopwatch.StartNew();
-        using var worker = LaunchAndWait(new WorkerLauncher(_factory.Value), request, ready, () => progress?.Report(CreatePhase.WaitingReady), cancellation);
+        var worker = LaunchAndWait(new WorkerLauncher(_factory.Value), request, ready, () => progress?.Report(CreatePhase.WaitingReady), cancellation);
+        var keep = false;
+        try
+        {
+            var created = FreezeLaunched(worker, request, ready, clock.Elapsed, progress);
+            keep = request.KeepRunning;
+            return created with { Worker = keep ? worker : null };
+        }
+        finally
+        {
+            if (!keep)
+                worker.Dispose();
+        }
+    }
+
+    private CreatedImage FreezeLaunched(LaunchedWorker worker, CreateRequest request, ReadinessSpec ready, TimeSpan coldStart, IProgress<CreatePhase>? progress)
+    {
         var manifest = NewManifest(ready.ToImage());
         manifest.Launch = new LaunchRecord { Command = { request.Command }, Environment = { request.Environment }, WorkingDirectory = request.WorkingDirectory };
-        manifest.Statistics = new FreezeStatistics { ColdStartReadyMicroseconds = (ulong)clock.Elapsed.TotalMicroseconds };
+        manifest.Statistics = new FreezeStatistics { ColdStartReadyMicroseconds = (ulong)coldStart.TotalMicroseconds };
         progress?.Report(CreatePhase.Freezing);
-        var target = new FreezeTarget { Pid = worker.Process.HostPid, Externals = worker.Externals, Manifest = manifest };
+        var target = new FreezeTarget { Pid = worker.Process.HostPid, Externals = worker.Externals, Manifest = manifest, KeepRunning = request.KeepRunning };
         var created = FreezeAndPublish(target, request.Name);
         progress?.Report(CreatePhase.Published);
         return created;

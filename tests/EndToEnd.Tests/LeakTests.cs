@@ -53,6 +53,22 @@ public class LeakTests
         Assert.Equal(mounts, File.ReadAllText("/proc/self/mountinfo"));
     }
 
+    /// <summary>Nobody is left to end them: templates, parked clones and sandboxes notice it themselves.</summary>
+    [Fact]
+    public void A_killed_agent_takes_everything_with_it()
+    {
+        using var farm = new Farm("--parked", "6");
+        farm.Create("waiting", Waiting);
+        _ = farm.Clone("waiting", 3);
+        var inside = Leftovers.DescendantsOf(farm.AgentPid);
+        Farm.Await("clones to be parked", () => (inside = Leftovers.DescendantsOf(farm.AgentPid)).Count >= 3 + 6);
+
+        using (var agent = System.Diagnostics.Process.GetProcessById(farm.AgentPid))
+            agent.Kill();
+
+        Farm.Await("all descendants to be gone", () => !Leftovers.Alive().Overlaps(inside));
+    }
+
     [Fact]
     public void A_clone_that_is_killed_takes_its_children_with_it()
     {

@@ -104,7 +104,18 @@ public sealed class ParkingTests : IDisposable
             Assert.Equal(entry.Subject, failure.Failure!.Subject);
         }
 
-        // What failed to be born while the fault was there is found dead, and replaced.
+        // What was born while the fault was there is found dead and replaced, or dies of it just when it is asked for.
+        for (var i = 0; i < Parked; i++)
+        {
+            try
+            {
+                _fixture.Launch(image).Dispose();
+            }
+            catch (CloneStartException late)
+            {
+                Assert.Equal(entry.Subject, late.Failure!.Subject);
+            }
+        }
         _fixture.Launch(image).Dispose();
         Assert.Equal(before, Held(image));
     }

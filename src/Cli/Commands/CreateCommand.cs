@@ -37,7 +37,7 @@ internal static class CreateCommand
 
     private static readonly Option<string?> WorkingDirectory = new("--workdir") { Description = "Working directory of the worker (default: this one)", HelpName = "DIR" };
 
-    private static readonly Option<bool> KeepRunning = new("--keep-running") { Description = "With --pid: let the process run on after the freeze" };
+    private static readonly Option<bool> KeepRunning = new("--keep-running") { Description = "Let the process run on after the freeze; a worker that is launched runs on in the background" };
 
     private static readonly Option<bool> Aslr = new("--aslr") { Description = "Start the worker with a randomised address space; without, workers of one kind lie alike and share more pages in the store" };
 
@@ -45,7 +45,7 @@ internal static class CreateCommand
     {
         var command = new Command("create", "Freeze a warm process into a snapshot")
         {
-            Name, Worker, Pid, Ready, Timeout, Environment, WorkingDirectory, KeepRunning, Aslr,
+            Name, Worker, Pid, Ready, Timeout, Environment, WorkingDirectory, KeepRunning, Aslr, WorkerHolder.Option,
         };
         command.Validators.Add(Validate);
         command.SetBody(Run);
@@ -60,8 +60,6 @@ internal static class CreateCommand
             result.AddError("give a command after --, or --pid of a running process");
         if (named && (result.GetResult(Ready) ?? result.GetResult(WorkingDirectory) ?? result.GetResult(Environment) ?? result.GetResult(Aslr)) is not null)
             result.AddError("--ready, --env, --workdir and --aslr are for workers that are launched, not for --pid");
-        if (launches && result.GetValue(KeepRunning))
-            result.AddError("--keep-running is for --pid: a worker that create launches ends with its sandbox, and `snapshots clone` runs what it has become");
         result.RequireAtLeast(Pid, 1);
         if (result.Words(Ready) is { } ready && ReadinessProblem(ready) is { } problem)
             result.AddError($"--ready: {problem}");
@@ -84,17 +82,24 @@ internal static class CreateCommand
 
     private static async Task<int> Run(Invocation invocation, CancellationToken cancellation)
     {
-        var store = HostStore.Open(invocation.StoreDirectory);
         var request = BuildRequest(invocation.Parsed);
+        var holds = invocation.Parsed.GetValue(WorkerHolder.Option);
+        if (request.KeepRunning && request.Pid is null && !holds)
+            return await WorkerHolder.Start(cancellation).ConfigureAwait(false);
+        if (holds)
+            WorkerHolder.LeaveTerminal();
+        var store = HostStore.Open(invocation.StoreDirectory);
         using var creator = new SnapshotCreator(store);
         var created = await CreateProgressLines.Run(invocation, progress => Task.Run(() => creator.Create(request, progress, cancellation))).ConfigureAwait(false);
         var row = SnapshotRows.Describe(request.Name, created.Digest, created.Manifest);
         var statistics = created.Manifest.Statistics;
-        var report = new CreatedSnapshot(row.Name, row.Digest, row.PagesBytes, row.ResidentBytes, row.Threads, row.Mappings, row.Descriptors, statistics.StoppedMicroseconds, statistics.ColdStartReadyMicroseconds is > 0 and var ready ? ready : null, SnapshotRemarks.Of(created.Manifest));
+        var report = new CreatedSnapshot(row.Name, row.Digest, row.PagesBytes, row.ResidentBytes, row.Threads, row.Mappings, row.Descriptors, statistics.StoppedMicroseconds, statistics.ColdStartReadyMicroseconds is > 0 and var ready ? ready : null, SnapshotRemarks.Of(created.Manifest), created.Worker?.Process.HostPid);
         if (invocation.Json)
             Invocation.PrintJson(report, CliJsonContext.Default.CreatedSnapshot);
         else
             Print(invocation, report);
+        if (created.Worker is { } worker)
+            WorkerHolder.Hold(worker);
         return ExitCodes.Ok;
     }
 
@@ -134,6 +139,8 @@ internal static class CreateCommand
         if (created.ReadyMicroseconds is { } ready)
             Console.Out.WriteLine($"ready     {Units.Microseconds(ready)} after its launch");
         Console.Out.WriteLine($"stopped   {Units.Microseconds(created.StoppedMicroseconds)}");
+        if (created.WorkerPid is { } pid)
+            Console.Out.WriteLine($"worker    runs on as pid {pid}; end it with kill {pid}");
         foreach (var remark in created.Remarks)
             Console.Out.WriteLine($"remark    {remark}");
     }

@@ -13,6 +13,7 @@ public sealed record SnapshotRow(
     string Readiness);
 
 /// <param name="Remarks">What users of the snapshot should know, a sentence each.</param>
+/// <param name="WorkerPid">Of the worker that was launched for it and runs on.</param>
 public sealed record CreatedSnapshot(
     string Name,
     string Digest,
@@ -23,7 +24,8 @@ public sealed record CreatedSnapshot(
     int Descriptors,
     double StoppedMicroseconds,
     double? ReadyMicroseconds,
-    IReadOnlyList<string> Remarks);
+    IReadOnlyList<string> Remarks,
+    int? WorkerPid = null);
 
 public sealed record RemovedSnapshot(string Name, long FreedBytes);
 
