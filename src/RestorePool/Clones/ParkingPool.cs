@@ -76,8 +76,8 @@ internal sealed class ParkingPool : IDisposable
             bay.Close();
     }
 
-    /// <summary>Waits until as many clones of <paramref name="template"/> are parked as should be: benchmarks measure a ready pool.</summary>
-    /// <exception cref="Exception">The last one could not be made; says why.</exception>
+    /// <summary>Waits until all that <see cref="Refill"/> asked for are parked: benchmarks measure a ready pool.</summary>
+    /// <exception cref="Exception">One of them could not be made; says why.</exception>
     public void WaitUntilFull(Template template, CancellationToken cancellation)
     {
         if (_bays.TryGetValue(template, out var bay))
@@ -114,11 +114,7 @@ internal sealed class ParkingPool : IDisposable
         public ParkedClone? TryTake()
         {
             lock (_gate)
-            {
-                if (_ready.Count > 0)
-                    _settled.Reset();
                 return _ready.TryDequeue(out var parked) ? parked : null;
-            }
         }
 
         public IReadOnlyList<int> Pids()
@@ -134,6 +130,11 @@ internal sealed class ParkingPool : IDisposable
             {
                 var missing = _closed ? 0 : Math.Max(0, depth - _ready.Count - _underway);
                 _underway += missing;
+                if (missing > 0)
+                {
+                    _settled.Reset();
+                    _failure = null;
+                }
                 return missing;
             }
         }
@@ -155,7 +156,7 @@ internal sealed class ParkingPool : IDisposable
             lock (_gate)
             {
                 _underway--;
-                _failure = failure;
+                _failure ??= failure;
                 if (parked is not null && !_closed)
                 {
                     _ready.Enqueue(parked);

@@ -57,7 +57,7 @@ public sealed class CompiledPrograms
         contents.Place(plan.Contents);
         var cloneCompiler = new CloneCompiler(manifest, process, plan, contents, frames);
         var clone = cloneCompiler.Compile();
-        var memory = new MemoryCompiler(manifest, process, plan, staging, cloneCompiler.Control, cloneCompiler.Start).Compile();
+        var memory = new MemoryCompiler(manifest, process, plan, staging, cloneCompiler.Control, cloneCompiler.Start, clone).Compile();
         return new CompiledPrograms(plan, staging, contents, memory, clone, cloneCompiler.Control.Address, frames.Build(plan.Frames))
         {
             PrefaultTable = cloneCompiler.PrefaultTable,

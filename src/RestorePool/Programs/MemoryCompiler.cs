@@ -18,7 +18,7 @@ namespace Snapshots.RestorePool.Programs;
 /// 5. Continue with the clone program.
 /// </code>
 /// </summary>
-internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, RegionPlan plan, StagingPlan staging, ControlBlock control, VirtualAddress cloneProgram)
+internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, RegionPlan plan, StagingPlan staging, ControlBlock control, VirtualAddress cloneProgram, RestoreProgram clone)
 {
     private const int PROT_READ = 1;
     private const int PROT_WRITE = 2;
@@ -42,6 +42,7 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
         new AttributeCompiler(_builder, process).EmitInherited();
         ReportWriter.Emit(_builder, control, ReportTag.Ready);
         _builder.Syscall(SyscallNumber.CloseRange, "descriptors of the build", 0, control.ControlDescriptor - 1, 0);
+        EmitGiveBackRoom();
         _builder.JumpTo(cloneProgram, "orders");
         return _builder.Build();
     }
@@ -55,6 +56,17 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
 
     public static string SubjectOf(Mapping mapping) =>
         string.Create(CultureInfo.InvariantCulture, $"mapping {mapping.Start:x}-{mapping.End:x} {mapping.Label}").TrimEnd();
+
+    /// <summary>What the clone program did not need of its room: it would count against the limits of a clone until its last thread has left.</summary>
+    private void EmitGiveBackRoom()
+    {
+        foreach (var (room, used) in new[] { (plan.CloneEntries, clone.EncodedEntries.Length), (plan.CloneData, clone.Data.Length) })
+        {
+            var rest = new AddressRange((room.Start + (ulong)used).AlignUp(PageSize.Bytes), room.End);
+            if (!rest.IsEmpty)
+                _builder.Syscall(SyscallNumber.Munmap, "room that the clone program does not need", rest.Start, rest.LengthBytes);
+        }
+    }
 
     private void EmitPrologue()
     {
