@@ -26,12 +26,12 @@ namespace Snapshots.RestorePool.Templates;
 /// </remarks>
 public sealed class Template : IDisposable
 {
+    /// <summary>Of a working set; they take nothing but entries in page tables, one page of those for 512.</summary>
+    private const ulong MostFilePages = 16 * 1024;
+
     private readonly Husk _husk;
     private readonly Lock _gate = new();
     private readonly byte[] _message = new byte[CloneTimestamps.MessageBytes];
-    /// <summary>They take nothing but entries in page tables, one page of those for 512.</summary>
-    private const ulong MostFilePages = 16 * 1024;
-
     private readonly ulong _mostPrefaultedPages;
     private readonly int _nice;
     private int _isBack;
