@@ -104,7 +104,7 @@ internal sealed class EngineFixture : IDisposable
     {
         Engine.Sandboxes.WaitUntilFull(cancellation);
         var descriptors = Directory.EnumerateFileSystemEntries("/proc/self/fd")
-            .Select(path => File.ResolveLinkTarget(path, returnFinalTarget: false)?.Name ?? string.Empty)
+            .Select(path => ReadLink.Read(path, out var target) == Errno.None ? Path.GetFileName(target) : string.Empty)
             .Where(target => Path.GetExtension(target) is not (".dll" or ".pdb"))
             .GroupBy(target => target.Split(':')[0], StringComparer.Ordinal)
             .OrderBy(group => group.Key, StringComparer.Ordinal)
@@ -112,10 +112,22 @@ internal sealed class EngineFixture : IDisposable
         return $"{Children().Count} children; {string.Join(", ", descriptors)}";
     }
 
-    public static List<int> Children() =>
-        [.. Directory.EnumerateDirectories("/proc/self/task")
-            .SelectMany(task => File.ReadAllText(Path.Combine(task, "children")).Split(' ', StringSplitOptions.RemoveEmptyEntries))
-            .Select(pid => int.Parse(pid, CultureInfo.InvariantCulture))];
+    public static List<int> Children()
+    {
+        while (true)
+        {
+            try
+            {
+                return [.. Directory.EnumerateDirectories("/proc/self/task")
+                    .SelectMany(task => File.ReadAllText(Path.Combine(task, "children")).Split(' ', StringSplitOptions.RemoveEmptyEntries))
+                    .Select(pid => int.Parse(pid, CultureInfo.InvariantCulture))];
+            }
+            catch (IOException)
+            {
+                // A thread has ended meanwhile, and its children are another's now.
+            }
+        }
+    }
 
     public void Dispose()
     {

@@ -166,7 +166,7 @@ public sealed class ParkingTests : IDisposable
         _fixture.Engine.WaitUntilReady(image, Cancellation);
         var template = _fixture.Engine.Prepare(image);
         var executable = image.Manifest.Files[(int)image.Manifest.Processes[0].ExeFile].Path;
-        return [.. EngineFixture.Children().Where(pid => pid != template.Pid && File.ResolveLinkTarget($"/proc/{pid}/exe", returnFinalTarget: false)?.FullName == executable)];
+        return [.. EngineFixture.Children().Where(pid => pid != template.Pid && ReadLink.Read($"/proc/{pid}/exe", out var path) == Errno.None && path == executable)];
     }
 
     private static void Kill(int pid)
