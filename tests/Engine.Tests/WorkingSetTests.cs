@@ -93,6 +93,19 @@ public sealed class WorkingSetTests : IDisposable
         Assert.InRange(PrivateKibOfOneThatWaits(engine, image), 0, WrittenKib / 2);
     }
 
+    /// <summary>Templates go when they are not used, and clones outlive them.</summary>
+    [Fact]
+    public void Clones_that_answer_when_their_template_is_gone_harm_nobody()
+    {
+        using var image = _fixture.Create(Cancellation, Worker);
+        var clones = Enumerable.Range(0, 3).Select(_ => _fixture.Launch(image)).ToList();
+        clones.ForEach(clone => Assert.Equal("good", EngineFixture.Answer(clone)));
+        _fixture.Engine.Drop(image.Digest.ToString());
+        clones.ForEach(clone => clone.NoteAnswered());
+        clones.ForEach(clone => clone.Dispose());
+        AnswerAndNote(_fixture.Engine, image);
+    }
+
     [Fact]
     public void A_clone_that_has_ended_teaches_nothing()
     {

@@ -52,7 +52,7 @@ public sealed class EngineLauncher : ICloneLauncher, IDisposable
             ReadWorkingSet = () => ReadWorkingSet(digest),
             SaveWorkingSet = set => SaveWorkingSet(digest, set),
         };
-        return new PreparedSnapshot(_engine, source, _engine.Use(source));
+        return new PreparedSnapshot(_engine, source, _engine.Use(source), _log);
     });
 
     public IReadOnlyList<TemplateStatus> ListTemplates() => _engine.ListTemplates();
@@ -120,7 +120,7 @@ public sealed class EngineLauncher : ICloneLauncher, IDisposable
         _ => FarmErrorCode.ImageCorrupt,
     };
 
-    private sealed class PreparedSnapshot(RestoreEngine engine, TemplateSource source, TemplateUse use) : IPreparedSnapshot
+    private sealed class PreparedSnapshot(RestoreEngine engine, TemplateSource source, TemplateUse use, ILogger log) : IPreparedSnapshot
     {
         public string Digest => source.Digest;
 
@@ -130,12 +130,12 @@ public sealed class EngineLauncher : ICloneLauncher, IDisposable
             Id = order.Id,
             PayloadJson = order.PayloadJson,
             Environment = order.Environment,
-        })));
+        }), source.Digest, log));
 
         public void Dispose() => use.Dispose();
     }
 
-    private sealed class RunningClone(Clone clone) : IRunningClone
+    private sealed class RunningClone(Clone clone, string digest, ILogger log) : IRunningClone
     {
         public int HostPid => clone.HostPid;
 
@@ -161,7 +161,18 @@ public sealed class EngineLauncher : ICloneLauncher, IDisposable
 
         public SafeFileHandle PidFd => clone.PidFd;
 
-        public void NoteAnswered() => clone.NoteAnswered();
+        public void NoteAnswered()
+        {
+            try
+            {
+                clone.NoteAnswered();
+            }
+            catch (Exception e) when (e is LinuxException or IOException or InvalidOperationException)
+            {
+                // On a thread that nobody waits for: what could not be learned must cost no more than a line.
+                AgentLog.WorkingSetProblem(log, digest, e.Message);
+            }
+        }
 
         public ProcessMemory? ReadMemory() => clone.ReadMemory();
 

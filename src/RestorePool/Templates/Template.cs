@@ -35,6 +35,7 @@ public sealed class Template : IDisposable
     private readonly ulong _mostPrefaultedPages;
     private readonly int _nice;
     private int _isBack;
+    private bool _disposed;
     private ulong _orders;
 
     private Template(string name, Husk husk, CompiledPrograms programs, Manifest manifest, RestoreOptions options, TimeSpan buildTime, long bytesLoaded)
@@ -165,24 +166,33 @@ public sealed class Template : IDisposable
         var read = PageRanges.Of(PageRanges.PagesOf(set.FilePages), largestHolePages: 16, PrefaultTable.MaxRanges / 2, _mostPrefaultedPages == 0 ? 0 : MostFilePages);
         // Between orders the template reads nothing but its socket.
         lock (_gate)
-            ProcessVm.Write(Pid, Programs.PrefaultTable, PrefaultTable.Encode(read, written));
+        {
+            // A clone may answer when its template is long gone, and its pid somebody else's.
+            if (!HasEnded)
+                ProcessVm.Write(Pid, Programs.PrefaultTable, PrefaultTable.Encode(read, written));
+        }
     }
 
     public void Dispose()
     {
         lock (_gate)
+        {
+            _disposed = true;
             _husk.Dispose();
+        }
     }
+
+    private bool HasEnded => _disposed || Poll.IsReadable(PidFd, TimeSpan.Zero);
 
     private void StepBack()
     {
-        if (SchedulingCompiler.MayStepBack && Interlocked.Exchange(ref _isBack, 1) == 0)
+        if (SchedulingCompiler.MayStepBack && Interlocked.Exchange(ref _isBack, 1) == 0 && !HasEnded)
             _ = Priority.Set(Pid, Priority.Lowest); // ESRCH: the order will tell.
     }
 
     private void StepForward()
     {
-        if (Interlocked.Exchange(ref _isBack, 0) == 1)
+        if (Interlocked.Exchange(ref _isBack, 0) == 1 && !HasEnded)
             _ = Priority.Set(Pid, _nice); // ESRCH: the order will tell.
     }
 
