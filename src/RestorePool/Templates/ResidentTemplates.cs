@@ -24,7 +24,7 @@ internal sealed class ResidentTemplates : IDisposable
     private readonly Lock _gate = new();
     private readonly Dictionary<string, Resident> _byDigest = new(StringComparer.Ordinal);
     private readonly ParkingPool _parking;
-    private readonly RestoreOptions _options;
+    private readonly TemplateBuilder _builder;
     private readonly long _budgetBytes;
     private readonly Action<TemplateEviction>? _evicted;
     private readonly Action<OversizedTemplate>? _oversized;
@@ -33,7 +33,7 @@ internal sealed class ResidentTemplates : IDisposable
     public ResidentTemplates(ParkingPool parking, RestoreOptions options)
     {
         _parking = parking;
-        _options = options;
+        _builder = new TemplateBuilder(options);
         _budgetBytes = options.TemplateMemoryBytes ?? long.MaxValue;
         _evicted = options.TemplateEvicted;
         _oversized = options.TemplateOversized;
@@ -143,7 +143,7 @@ internal sealed class ResidentTemplates : IDisposable
         Template? template = null;
         try
         {
-            template = Template.Build(image, resident.Source.Name, _options);
+            template = _builder.Build(image, resident.Source);
             template.WorkingSetRecorder.Begin(resident.Source.ReadWorkingSet?.Invoke(), resident.Source.SaveWorkingSet);
             _parking.Open(template);
             var bytes = (long?)ProcessMemory.TryRead(template.Pid)?.ResidentKib * 1024 ?? template.BytesLoaded;

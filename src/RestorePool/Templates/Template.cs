@@ -38,7 +38,8 @@ public sealed class Template : IDisposable
     private bool _disposed;
     private ulong _orders;
 
-    private Template(string name, Husk husk, CompiledPrograms programs, Manifest manifest, RestoreOptions options, TimeSpan buildTime, long bytesLoaded)
+    /// <param name="husk">Waits for orders; becomes the template's.</param>
+    internal Template(string name, Husk husk, CompiledPrograms programs, Manifest manifest, RestoreOptions options, TimeSpan buildTime, long bytesLoaded)
     {
         Name = name;
         _husk = husk;
@@ -77,35 +78,6 @@ public sealed class Template : IDisposable
 
     /// <summary>What the clocks of a clone begin with; null gives clones the host's clocks.</summary>
     internal Clocks? Clocks { get; }
-
-    /// <param name="name">Of the snapshot, for messages.</param>
-    /// <exception cref="RestoreUnsupportedException">This host cannot run the snapshot.</exception>
-    /// <exception cref="ProgramFailedException">The kernel refused a step; names the call and the object.</exception>
-    /// <exception cref="ImageException">The image is damaged.</exception>
-    public static Template Build(SnapshotImage image, string name, RestoreOptions options)
-    {
-        var clock = Stopwatch.StartNew();
-        HostCheck.Require(image.Manifest, options.HostClocks);
-        var process = image.Manifest.Processes[0];
-        var forkDetection = ForkDetectionPlan.For(image.Manifest);
-        var programs = CompiledPrograms.Compile(image.Manifest, forkDetection);
-        var husk = programs.Start();
-        try
-        {
-            AwaitReady(husk, programs, name);
-            var loader = new PageLoader(image.Pages, husk.Pid, husk.PidFd);
-            loader.Load(process, programs.Staging, programs.Contents, programs.Plan.Contents);
-            ForkDetectionPatch.Apply(husk.Pid, forkDetection, process, programs.Plan.ForkIdentity.Start + ForkIdentityFunction.EntryOffset);
-            husk.Send(stackalloc byte[sizeof(ulong)]);
-            AwaitReady(husk, programs, name);
-            return new Template(name, husk, programs, image.Manifest, options, clock.Elapsed, loader.BytesLoaded);
-        }
-        catch
-        {
-            husk.Dispose();
-            throw;
-        }
-    }
 
     /// <summary>
     /// Forks a child into <paramref name="sandbox"/>, which goes on by itself: it builds its threads and waits for its start order on
@@ -215,11 +187,4 @@ public sealed class Template : IDisposable
         ReportTag.Failed => throw new HuskDiedException(Pid, new ProgramFailedException($"taking orders as the template of {Name}", Programs.Clone, report).Message),
         _ => throw new InvalidDataException($"template {Pid} sent an unexpected report {report.Tag}"),
     };
-
-    private static void AwaitReady(Husk husk, CompiledPrograms programs, string name)
-    {
-        var report = husk.ReceiveReport();
-        if (report.Tag != ReportTag.Ready)
-            throw new ProgramFailedException($"building the template of {name}", programs.Memory, report);
-    }
 }
