@@ -27,6 +27,7 @@ public sealed class BenchRun(RestoreEngine engine, SnapshotImage image, BenchOpt
     public BenchReport Run(CancellationToken cancellation)
     {
         tell("building the template");
+        engine.WaitUntilReady(image, cancellation);
         var template = engine.Prepare(image);
         var probe = AnswerProbes.For(image.Manifest, options);
         var driver = new CloneDriver(engine, image, probe);

@@ -4,6 +4,7 @@ using Snapshots.Linux;
 using Snapshots.Linux.Syscalls;
 using Snapshots.RestorePool;
 using Snapshots.RestorePool.Clones;
+using Snapshots.RestorePool.Templates;
 
 namespace Snapshots.Bench;
 
@@ -11,17 +12,22 @@ namespace Snapshots.Bench;
 public sealed record CloneSample(CloneTimings Timings, double? FirstAnswerMicroseconds, string? Answer);
 
 /// <summary>Runs single clones through their whole life: start, answer, end. Thread-safe.</summary>
-public sealed class CloneDriver(RestoreEngine engine, SnapshotImage image, IAnswerProbe? probe)
+public sealed class CloneDriver(RestoreEngine engine, TemplateSource source, IAnswerProbe? probe)
 {
     // A worker that has answered and means to exit does so within this; one that serves on is ended by us.
     private static readonly TimeSpan ExitPatience = TimeSpan.FromMilliseconds(500);
     private static long _lastId;
     private volatile bool _servesOn;
 
+    public CloneDriver(RestoreEngine engine, SnapshotImage image, IAnswerProbe? probe)
+        : this(engine, TemplateSource.Of(image), probe)
+    {
+    }
+
     /// <param name="forkOnDemand">Leave parked clones alone.</param>
     public CloneSample Run(string? payloadJson, bool forkOnDemand = false)
     {
-        using var clone = engine.Launch(image, new CloneRequest { Id = NextId(), PayloadJson = payloadJson, ForkOnDemand = forkOnDemand });
+        using var clone = engine.Launch(source, new CloneRequest { Id = NextId(), PayloadJson = payloadJson, ForkOnDemand = forkOnDemand });
         if (probe is null)
             return new CloneSample(clone.Timings, null, null);
         try

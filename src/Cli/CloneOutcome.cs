@@ -56,6 +56,7 @@ public sealed class CloneOutcome
         Signal = exited.Signal == 0 ? null : exited.Signal,
         Stdout = Encoding.UTF8.GetString(exited.Stdout.Span),
         Stderr = Encoding.UTF8.GetString(exited.Stderr.Span),
+        Failure = exited.Failure.Length == 0 ? null : exited.Failure,
         Timings = timings with { Exit = exited.Microseconds },
     };
 

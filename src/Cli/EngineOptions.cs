@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Snapshots.Cli.Text;
 using Snapshots.RestorePool;
 
 namespace Snapshots.Cli;
@@ -8,6 +9,9 @@ internal static class EngineOptions
 {
     private const string Parked = "--parked";
     private const string HostClocks = "--host-clocks";
+    private const string LazyFrom = "--lazy-from";
+    private const string Always = "always";
+    private const string Never = "never";
     private const int MostParked = 1024;
     private const string Prefault = "--prefault";
     private const int MostPrefaulted = 1 << 20;
@@ -17,6 +21,7 @@ internal static class EngineOptions
     {
         command.Add(CreateNumber(Parked, MostParked, RestoreOptions.DefaultParkedClones, "Clones of each snapshot to keep forked ahead; 0 forks every clone when it is ordered"));
         command.Add(CreateNumber(Prefault, MostPrefaulted, (int)RestoreOptions.DefaultPrefaultedPages, "Most pages that a clone gets copies of at its birth because the first clones all wrote to them; 0 leaves it to page faults"));
+        command.Add(CreateLazyFrom());
         command.Add(new Option<bool>(HostClocks) { Description = "Leave clones the host's monotonic clock instead of letting theirs go on where it stood" });
     }
 
@@ -24,8 +29,32 @@ internal static class EngineOptions
     {
         ParkedClones = parsed.GetRequiredValue<int>(Parked),
         HostClocks = parsed.GetValue<bool>(HostClocks),
+        LazyFromBytes = parsed.GetValue<string?>(LazyFrom) is { } text && TryParse(text, out var bytes) ? bytes : RestoreOptions.DefaultLazyFromBytes,
         PrefaultedPages = (ulong)parsed.GetRequiredValue<int>(Prefault),
     };
+
+    private static Option<string?> CreateLazyFrom()
+    {
+        var option = new Option<string?>(LazyFrom)
+        {
+            Description = $"Start the first clones of snapshots with at least so much memory before it is loaded; {Always} or {Never}",
+            HelpName = "SIZE",
+        };
+        option.Validators.Add(result =>
+        {
+            if (result.Tokens is [.., var last] && !TryParse(last.Value, out _))
+                result.AddError($"{LazyFrom} must be {Always}, {Never}, or {Sizes.Syntax}");
+        });
+        return option;
+    }
+
+    /// <summary>Bytes; null for never.</summary>
+    private static bool TryParse(string text, out long? bytes)
+    {
+        var parsed = Sizes.TryParse(text, out var size);
+        bytes = parsed ? size : text == Always ? 0 : null;
+        return parsed || text is Always or Never;
+    }
 
     private static Option<int> CreateNumber(string name, int most, int otherwise, string description)
     {

@@ -20,7 +20,8 @@ internal static class TemplateRows
             Of(own),
             Sum(parked),
             Sum(clones),
-            Sum(own, parked, clones));
+            Sum(own, parked, clones),
+            template.Filling);
     }
 
     private static MemoryRow Of(MemoryUse use) => Sum(use) with

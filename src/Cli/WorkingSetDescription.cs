@@ -16,7 +16,8 @@ internal static class WorkingSetDescription
             DateTimeOffset.FromUnixTimeMilliseconds(set.RecordedUnixMs),
             BytesOf(set.Written),
             BytesOf(set.FilePages),
-            [.. set.Written.Select(range => Describe(range, "written", mappings)), .. set.FilePages.Select(range => Describe(range, "file", mappings))]);
+            BytesOf(set.Read),
+            [.. set.Written.Select(range => Describe(range, "written", mappings)), .. set.FilePages.Select(range => Describe(range, "file", mappings)), .. set.Read.Select(range => Describe(range, "read", mappings))]);
     }
 
     private static WorkingSetRange Describe(PageRange range, string kind, IEnumerable<Mapping> mappings) => new(

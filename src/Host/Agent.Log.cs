@@ -23,6 +23,9 @@ internal static partial class AgentLog
     [LoggerMessage(LogLevel.Warning, "the template of {Snapshot} ({Digest}) has {Mebibytes} MiB, more than the {BudgetMebibytes} MiB of all templates: it stays until another is needed")]
     public static partial void TemplateOversized(ILogger log, string snapshot, string digest, double mebibytes, double budgetMebibytes);
 
+    [LoggerMessage(LogLevel.Error, "the memory of {Snapshot} ({Digest}) cannot be completed: {Problem}. Clones that run go on until they need what is missing")]
+    public static partial void FillFailed(ILogger log, string snapshot, string digest, string problem);
+
     [LoggerMessage(LogLevel.Warning, "the working set of {Digest} cannot be used or kept, its clones answer later: {Problem}")]
     public static partial void WorkingSetProblem(ILogger log, string digest, string problem);
 

@@ -43,17 +43,21 @@ internal static class WorkingSetFile
 
     private static void Check(WorkingSet set, string path)
     {
-        foreach (var ranges in new[] { set.Written, set.FilePages })
+        foreach (var ranges in new[] { set.Written, set.FilePages, set.Read })
         {
             if (ranges.Count > ImageLimits.MaxWorkingSetRanges)
                 throw new ImageException(ImageFailure.LimitExceeded, $"{path}: has {ranges.Count} ranges; at most {ImageLimits.MaxWorkingSetRanges} are allowed");
             ulong end = 0;
             foreach (var range in ranges)
             {
-                if (range.Start < end || range.Start >= PageSize.UserAddressLimit || range.Start % PageSize.Bytes != 0 || range.PageCount == 0 || range.PageCount > (PageSize.UserAddressLimit - range.Start) / PageSize.Bytes)
+                // The read set is in the order of time.
+                if ((range.Start < end && ranges != set.Read) || !IsWhole(range))
                     throw new ImageException(ImageFailure.Malformed, $"{path}: range {range.Start:x} of {range.PageCount} pages is not within the address space, in order, or whole pages");
                 end = range.Start + (range.PageCount * PageSize.Bytes);
             }
         }
     }
+
+    private static bool IsWhole(PageRange range) =>
+        range.Start < PageSize.UserAddressLimit && range.Start % PageSize.Bytes == 0 && range.PageCount > 0 && range.PageCount <= (PageSize.UserAddressLimit - range.Start) / PageSize.Bytes;
 }

@@ -16,6 +16,7 @@ internal sealed class PackedPageReader : IPageReader
     private readonly long[] _starts;
     private readonly FrameCache _cache = new();
     private readonly string _source;
+    private volatile bool _disposed;
 
     /// <param name="packs">Those of the map, in its order; they become the reader's, also when this fails.</param>
     /// <param name="source">For messages.</param>
@@ -48,6 +49,8 @@ internal sealed class PackedPageReader : IPageReader
 
     public void Read(ulong blobOffset, Span<byte> destination)
     {
+        // Frames that are kept decompressed would still be there.
+        ObjectDisposedException.ThrowIf(_disposed, this);
         if (blobOffset > LengthBytes || (ulong)destination.Length > LengthBytes - blobOffset)
             throw new ArgumentOutOfRangeException(nameof(blobOffset), $"{_source}: {destination.Length} bytes at {blobOffset} lie outside its {LengthBytes} bytes");
         if (destination.IsEmpty)
@@ -65,7 +68,11 @@ internal sealed class PackedPageReader : IPageReader
         }
     }
 
-    public void Dispose() => Array.ForEach(_packs, pack => pack.Dispose());
+    public void Dispose()
+    {
+        _disposed = true;
+        Array.ForEach(_packs, pack => pack.Dispose());
+    }
 
     private void CheckRun(PageRun run)
     {

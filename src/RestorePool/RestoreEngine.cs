@@ -85,11 +85,13 @@ public sealed class RestoreEngine : IDisposable
         }
     }
 
-    /// <summary>Waits until sandboxes and clones of <paramref name="image"/> stand ready: for benchmarks, which measure that state.</summary>
+    /// <summary>Waits until the template of <paramref name="image"/> is complete, and sandboxes and clones stand ready: for benchmarks, which measure that state.</summary>
     /// <exception cref="Exception">One of them cannot be made; says why.</exception>
     public void WaitUntilReady(SnapshotImage image, CancellationToken cancellation)
     {
-        using (var use = Use(TemplateSource.Of(image)))
+        var source = TemplateSource.Of(image);
+        _templates.WaitUntilComplete(source, cancellation);
+        using (var use = Use(source))
             _parking.WaitUntilFull(use.Template, cancellation);
         _sandboxes.WaitUntilFull(cancellation);
     }

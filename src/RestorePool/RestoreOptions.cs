@@ -8,6 +8,9 @@ public sealed record RestoreOptions
     /// <summary>Clones that are kept parked per template unless somebody chooses otherwise.</summary>
     public const int DefaultParkedClones = 4;
 
+    /// <summary>256 MiB: less is loaded about as soon as clones can ask for what they need page by page.</summary>
+    public const long DefaultLazyFromBytes = 256 << 20;
+
     /// <summary>1.25 MiB.</summary>
     public const ulong DefaultPrefaultedPages = 320;
 
@@ -32,6 +35,11 @@ public sealed record RestoreOptions
     public bool HostClocks { get; init; }
 
     /// <summary>
+    /// Snapshots with at least so many bytes of pages start their first clones before their memory is there; null waits for all of it, always.
+    /// </summary>
+    public long? LazyFromBytes { get; init; } = DefaultLazyFromBytes;
+
+    /// <summary>
     /// Resident memory that all templates together may have, in bytes; null sets no limit. Beyond it those that nobody uses are dropped with their
     /// parked clones, the one that was used longest ago first; the one that was used last stays, however large it is.
     /// </summary>
@@ -39,6 +47,9 @@ public sealed record RestoreOptions
 
     /// <summary>Told of each template that was dropped for memory. Called by launching threads, outside every lock; must not throw.</summary>
     public Action<TemplateEviction>? TemplateEvicted { get; init; }
+
+    /// <summary>Told why the memory of a snapshot whose clones run already cannot be completed. Called by a thread of the engine, outside every lock; must not throw.</summary>
+    public Action<TemplateSource, Exception>? FillFailed { get; init; }
 
     /// <summary>Told of a template that is larger than <see cref="TemplateMemoryBytes"/> by itself. Called by launching threads, outside every lock; must not throw.</summary>
     public Action<OversizedTemplate>? TemplateOversized { get; init; }

@@ -14,6 +14,10 @@ public sealed class Sandbox : IDisposable
 {
     private const int SIGKILL = 9;
     private readonly SafeFileHandle _lifeline;
+    private readonly Lock _keeping = new();
+    // The init's own numbers: the kernel gives out the lowest that is free, so we know them without asking.
+    private readonly SortedSet<int> _freeNumbers = [];
+    private int _nextNumber = 1;
     private int _disposed;
 
     internal Sandbox(int initPid, SafeFileHandle pidFd, SafeFileHandle lifeline)
@@ -32,6 +36,35 @@ public sealed class Sandbox : IDisposable
     /// <summary>Opens the network namespace; valid as long as the handle is open, also after the sandbox is gone.</summary>
     public SafeFileHandle OpenNetworkNamespace() =>
         File.OpenHandle(string.Create(CultureInfo.InvariantCulture, $"/proc/{InitPid}/ns/net"));
+
+    /// <summary>
+    /// Gives the init a copy of a descriptor, which stays open until everything inside has ended, whatever becomes of us.
+    /// </summary>
+    /// <returns>For <see cref="Release"/>.</returns>
+    /// <exception cref="LinuxException">EPIPE, ECONNRESET: the sandbox has ended.</exception>
+    public int Keep(SafeFileHandle descriptor)
+    {
+        lock (_keeping)
+        {
+            Send(KeepOrder.None, descriptor);
+            if (_freeNumbers.Count == 0)
+                return _nextNumber++;
+            var number = _freeNumbers.Min;
+            _freeNumbers.Remove(number);
+            return number;
+        }
+    }
+
+    /// <summary>Lets the init close what it keeps.</summary>
+    /// <exception cref="LinuxException">EPIPE, ECONNRESET: the sandbox has ended.</exception>
+    public void Release(int kept)
+    {
+        lock (_keeping)
+        {
+            Send((ulong)kept);
+            _freeNumbers.Add(kept);
+        }
+    }
 
     /// <summary>Kills everything inside, at once.</summary>
     public void Kill() => _ = Pidfd.SendSignal(PidFd, SIGKILL); // ESRCH: it ended already, and with it all that was inside.
@@ -53,6 +86,15 @@ public sealed class Sandbox : IDisposable
             _ = Pidfd.SendSignal(child, SIGKILL); // ESRCH: it ended already, and is still ours to reap.
             _ = WaitId.ForExit(child, string.Create(CultureInfo.InvariantCulture, $"pid {pid} in sandbox {InitPid}"));
         }
+    }
+
+    private void Send(ulong close, params ReadOnlySpan<SafeFileHandle> kept)
+    {
+        Span<byte> order = stackalloc byte[KeepOrder.Bytes];
+        KeepOrder.Encode(close, order);
+        var errno = SocketMessage.Send(_lifeline, order, kept);
+        if (errno != Errno.None)
+            throw new LinuxException("sendmsg", errno, string.Create(CultureInfo.InvariantCulture, $"sandbox init {InitPid}"));
     }
 
     private static string? PidNamespaceOf(int pid) =>

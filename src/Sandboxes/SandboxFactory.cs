@@ -127,8 +127,43 @@ public sealed class SandboxFactory : IDisposable
         builder.Syscall(SyscallNumber.RtSigaction, "SIGCHLD ignored", SIGCHLD, builder.Words(SIG_IGN, 0, 0, 0), 0, 8);
         builder.Store(control.Tag, (int)ReportTag.Ready);
         builder.Syscall(SyscallNumber.Write, "ready", InitSocket, control.Address, ControlBlock.ReportBytes);
-        // Nobody ever writes: the read ends when our peer closes, and with the init ends everything in its PID namespace.
-        builder.Syscall(SyscallNumber.Read, "end of the sandbox", InitSocket, control.Address, sizeof(ulong)).IgnoreResult();
+        EmitKeep(builder, control);
+        EmitEnd(builder);
+    }
+
+    /// <summary>Keeps the descriptors that arrive until it is told to close one, and goes on when our end of the socket has closed.</summary>
+    private static void EmitKeep(ProgramBuilder builder, ControlBlock control)
+    {
+        var keep = new OrderBuffer(builder, control, descriptorCount: 1, KeepOrder.PayloadBytes) { Descriptor = InitSocket };
+        var next = builder.NewLabel("next descriptor");
+        var closed = builder.NewLabel("end of the sandbox");
+        builder.Mark(next);
+        keep.EmitReceive("descriptor to keep", closeOnExec: true, closed).OnErrorGoto(closed);
+        // The number of nobody, or of one that is kept: neither can fail in a way that matters.
+        builder.Syscall(SyscallNumber.Close, "descriptor no longer kept", Operand.Load64(keep.Payload)).IgnoreResult();
+        builder.Jump(next);
+        builder.Mark(closed);
+    }
+
+    /// <summary>
+    /// Ends everything inside before the kept descriptors close: the end of an init closes them first and kills afterwards, and memory that is
+    /// filled through one of them would read as zeros in between.
+    /// </summary>
+    private static void EmitEnd(ProgramBuilder builder)
+    {
+        const int SIGKILL = 9;
+        // A process that nobody reaps stays in the count; nothing of it runs any more.
+        const int MostLooks = 100_000;
+        var look = builder.NewLabel("look for processes");
+        var gone = builder.NewLabel("nothing left inside");
+        var looks = builder.Word();
+        builder.Mark(look);
+        builder.Syscall(SyscallNumber.Kill, "everything inside", -1, SIGKILL).OnErrorGoto(gone);
+        builder.Syscall(SyscallNumber.SchedYield, "processes end").IgnoreResult();
+        builder.AtomicAdd(looks, 1, "looks");
+        builder.JumpIfEqual(gone, Operand.Load64(looks), MostLooks);
+        builder.Jump(look);
+        builder.Mark(gone);
         builder.Syscall(SyscallNumber.ExitGroup, "end of the sandbox", 0);
     }
 }

@@ -66,7 +66,7 @@ public sealed class ShapeTests
         Assert.Equal(["budget_bytes", "templates"], root.EnumerateObject().Select(property => property.Name));
         var template = root.GetProperty("templates")[0];
         Assert.Equal(
-            ["snapshot", "digest", "pid", "in_use", "last_used", "parked_count", "clone_count", "template", "parked", "clones", "total"],
+            ["snapshot", "digest", "pid", "in_use", "last_used", "parked_count", "clone_count", "template", "parked", "clones", "total", "filling"],
             template.EnumerateObject().Select(property => property.Name));
         string[] sums = ["processes", "pss_kib", "private_kib", "private_clean_kib", "private_dirty_kib", "swap_kib", "page_tables_kib"];
         foreach (var name in new[] { "parked", "clones", "total" })

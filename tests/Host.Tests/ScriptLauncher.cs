@@ -111,6 +111,8 @@ internal sealed class ScriptLauncher : ICloneLauncher, IDisposable
 
         public SafeFileHandle PidFd => process.PidFd;
 
+        public string? Failure => null;
+
         public void NoteAnswered()
         {
         }

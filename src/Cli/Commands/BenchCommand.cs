@@ -23,15 +23,22 @@ internal static class BenchCommand
 
     private static readonly Option<string?> RequestPath = new("--path") { Description = "What HTTP workers are asked (default: the path of their readiness probe)", HelpName = "PATH" };
 
+    private static readonly Option<int> ColdHost = new("--cold-host")
+    {
+        Description = "Measure instead the first clone on a host that has nothing of the snapshot in memory, in N rounds; drops the host's page cache",
+        HelpName = "N",
+    };
+
     public static Command Create()
     {
-        var command = new Command("bench", "Measure clones of a snapshot against cold start, posix_spawn and fork, in one run") { Name, Count, ColdCount, LiveCount, Payload, RequestPath };
+        var command = new Command("bench", "Measure clones of a snapshot against cold start, posix_spawn and fork, in one run") { Name, Count, ColdCount, LiveCount, Payload, RequestPath, ColdHost };
         EngineOptions.AddTo(command);
         command.Validators.Add(result =>
         {
             result.RequireAtLeast(Count, 1);
             result.RequireAtLeast(ColdCount, 0);
             result.RequireAtLeast(LiveCount, 1);
+            result.RequireAtLeast(ColdHost, 0);
             if (result.Words(RequestPath) is { } path && !path.StartsWith('/'))
                 result.AddError("--path must begin with /");
         });
@@ -49,6 +56,8 @@ internal static class BenchCommand
             PayloadJson = Payloads.Read(invocation.Parsed.GetValue(Payload), null).FirstOrDefault(),
             RequestPath = invocation.Parsed.GetValue(RequestPath),
         };
+        if (invocation.Parsed.GetValue(ColdHost) is > 0 and var rounds)
+            return RunColdHost(invocation, options, rounds, cancellation);
         using var image = HostStore.Open(invocation.StoreDirectory).OpenImage(invocation.Parsed.GetRequiredValue(Name));
         using var engine = RestoreEngine.Start(EngineOptions.Read(invocation.Parsed));
         using var coldStart = options.ColdCount > 0 ? ColdStart.For(image.Manifest, options) : null;
@@ -57,6 +66,18 @@ internal static class BenchCommand
             Invocation.PrintJson(report, CliJsonContext.Default.BenchReport);
         else
             Print(invocation.Output, report);
+        return ExitCodes.Ok;
+    }
+
+    private static int RunColdHost(Invocation invocation, BenchOptions options, int rounds, CancellationToken cancellation)
+    {
+        var store = HostStore.Open(invocation.StoreDirectory);
+        var name = invocation.Parsed.GetRequiredValue(Name);
+        var report = new ColdHostRun(() => store.OpenImage(name), EngineOptions.Read(invocation.Parsed), options, rounds, invocation.Remark).Run(cancellation);
+        if (invocation.Json)
+            Invocation.PrintJson(report, CliJsonContext.Default.ColdHostReport);
+        else
+            ColdHostPrinter.Print(invocation.Output, report);
         return ExitCodes.Ok;
     }
 
@@ -90,7 +111,7 @@ internal static class BenchCommand
         Console.Out.WriteLine($"template built in                    {Units.Microseconds(report.TemplatePreparedMicroseconds)}");
     }
 
-    private static void Add(Table table, string what, LatencySummary? latency)
+    public static void Add(Table table, string what, LatencySummary? latency)
     {
         if (latency is not null)
             table.AddPlainRow(what, Units.Microseconds(latency.Median), Units.Microseconds(latency.P90), Units.Microseconds(latency.P99), Units.Microseconds(latency.P999), $"{latency.Count}");

@@ -26,6 +26,8 @@ internal static class ClonePrinter
         output.Write(waited ? WaitedTable(outcome) : StartedTable(outcome));
         foreach (var failed in outcome.Rows.Where(row => row.Error is not null))
             Console.Error.WriteLine($"snapshots: clone {failed.Index} did not start: {failed.Error!.Message}");
+        foreach (var ended in outcome.Rows.Where(row => row.Failure is not null))
+            Console.Error.WriteLine($"snapshots: clone {ended.Id} was ended: {ended.Failure}");
         if (outcome.Rows.Count > 1)
             PrintSummary(outcome);
     }

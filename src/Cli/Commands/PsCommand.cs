@@ -58,7 +58,8 @@ internal static class PsCommand
             (long?)memory?.PrivateDirtyKib,
             (long?)memory?.SharedCleanKib,
             (long?)memory?.SharedDirtyKib,
-            memory?.Processes);
+            memory?.Processes,
+            clone.Failure.Length == 0 ? null : clone.Failure);
     }
 
     private static void Print(Invocation invocation, IReadOnlyList<ProcessRow> rows)
@@ -83,6 +84,7 @@ internal static class PsCommand
 
     private static string State(ProcessRow row) => row switch
     {
+        { Failure: { } failure } => $"ended: {failure}",
         { ExitCode: { } code } => $"ended, exit code {code}",
         { Signal: { } signal } => $"ended, signal {signal}",
         _ => row.State,

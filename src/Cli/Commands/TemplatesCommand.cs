@@ -47,7 +47,7 @@ internal static class TemplatesCommand
             table.AddPlainRow(
                 row.Snapshot,
                 row.Digest[..Math.Min(row.Digest.Length, ShortDigestLength)],
-                Units.Kibibytes(row.Template.ResidentKib ?? 0),
+                Units.Kibibytes(row.Template.ResidentKib ?? 0) + (row.Filling ? ", filling" : string.Empty),
                 Units.Kibibytes(row.Template.HugeKib ?? 0),
                 $"{row.ParkedCount}",
                 $"{row.CloneCount}",

@@ -12,6 +12,7 @@ internal static class WorkingSetPrinter
         Console.Out.WriteLine($"recorded  {set.Recorded:yyyy-MM-dd HH:mm:ss}Z from {set.Clones} clones");
         Console.Out.WriteLine($"written   {Units.Bytes(set.WrittenBytes)} of private memory");
         Console.Out.WriteLine($"files     {Units.Bytes(set.FileBytes)} of mapped files");
+        Console.Out.WriteLine($"read      {Units.Bytes(set.ReadBytes)} of private memory on the way to the first answer, in this order");
         var table = Consoles.Table("START", "END", "KIND", ">SIZE", "WHAT");
         foreach (var range in set.Ranges)
             table.AddPlainRow(range.Start, range.End, range.Kind, Units.Bytes(range.Bytes), range.Label);

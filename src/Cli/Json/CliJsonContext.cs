@@ -23,5 +23,6 @@ namespace Snapshots.Cli.Json;
 [JsonSerializable(typeof(AgentRow))]
 [JsonSerializable(typeof(IReadOnlyList<CheckRow>))]
 [JsonSerializable(typeof(BenchReport))]
+[JsonSerializable(typeof(ColdHostReport))]
 [JsonSerializable(typeof(DemoReport))]
 internal sealed partial class CliJsonContext : JsonSerializerContext;

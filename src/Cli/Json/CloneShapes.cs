@@ -3,6 +3,7 @@ namespace Snapshots.Cli.Json;
 /// <summary>One clone of <c>snapshots clone</c>. The fields after <see cref="Timings"/> are there with --wait.</summary>
 /// <param name="Error">Why it did not start; then nothing else is there.</param>
 /// <param name="Answer">First line on its channel.</param>
+/// <param name="Failure">Why the agent ended it: memory that it needed could not be had.</param>
 public sealed record CloneRow(
     int Index,
     string Id,
@@ -14,7 +15,8 @@ public sealed record CloneRow(
     int? ExitCode = null,
     uint? Signal = null,
     string? Stdout = null,
-    string? Stderr = null);
+    string? Stderr = null,
+    string? Failure = null);
 
 /// <summary>Microseconds from the order to launch; phases follow each other, running is their end.</summary>
 /// <param name="Parked">Born before the order: fork and sandbox took none of its time.</param>
@@ -49,7 +51,8 @@ public sealed record ProcessRow(
     long? PrivateDirtyKib = null,
     long? SharedCleanKib = null,
     long? SharedDirtyKib = null,
-    uint? Processes = null);
+    uint? Processes = null,
+    string? Failure = null);
 
 public sealed record KilledClones(IReadOnlyList<string> Killed, IReadOnlyList<string> Ended, IReadOnlyList<string> Unknown);
 

@@ -17,6 +17,7 @@ public sealed record MemoryRow(
 
 /// <summary>One resident template with all that belongs to its snapshot.</summary>
 /// <param name="Total">Template, parked and live clones together.</param>
+/// <param name="Filling">Clones run already, and get their memory page by page.</param>
 public sealed record TemplateRow(
     string Snapshot,
     string Digest,
@@ -28,7 +29,8 @@ public sealed record TemplateRow(
     MemoryRow Template,
     MemoryRow Parked,
     MemoryRow Clones,
-    MemoryRow Total);
+    MemoryRow Total,
+    bool Filling);
 
 /// <param name="BudgetBytes">Absent when templates may have any amount.</param>
 public sealed record TemplateList(ulong? BudgetBytes, IReadOnlyList<TemplateRow> Templates);

@@ -44,7 +44,7 @@ public sealed record SnapshotDetails(
 
 /// <summary>What the first clones that answered touched, all of them.</summary>
 /// <param name="Clones">How many were looked at.</param>
-public sealed record WorkingSetDetails(uint Clones, DateTimeOffset Recorded, ulong WrittenBytes, ulong FileBytes, IReadOnlyList<WorkingSetRange> Ranges);
+public sealed record WorkingSetDetails(uint Clones, DateTimeOffset Recorded, ulong WrittenBytes, ulong FileBytes, ulong ReadBytes, IReadOnlyList<WorkingSetRange> Ranges);
 
 /// <param name="Kind"><c>written</c>: private memory that each clone gets a copy of; <c>file</c>: pages of a mapped file.</param>
 public sealed record WorkingSetRange(string Start, string End, string Kind, ulong Bytes, string Label);

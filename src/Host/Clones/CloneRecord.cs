@@ -99,6 +99,7 @@ public sealed class CloneRecord : IDisposable
             ExitCode = ended && !Exit.Signaled ? Exit.Value : 0,
             Signal = ended && Exit.Signaled ? (uint)Exit.Value : 0,
             Answer = Answer is { } answer ? Google.Protobuf.ByteString.CopyFrom(answer) : Google.Protobuf.ByteString.Empty,
+            Failure = ended ? Process.Failure ?? string.Empty : string.Empty,
             Memory = memory is { } read ? MemoryMessages.Describe(read) : null,
         };
     }
@@ -120,6 +121,7 @@ public sealed class CloneRecord : IDisposable
         Stderr = Head(Stderr),
         StdoutBytes = (ulong)Stdout.TotalBytes,
         StderrBytes = (ulong)Stderr.TotalBytes,
+        Failure = Process.Failure ?? string.Empty,
     };
 
     private static Google.Protobuf.ByteString Head(LogFile log)

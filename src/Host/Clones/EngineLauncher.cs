@@ -36,6 +36,7 @@ public sealed class EngineLauncher : ICloneLauncher, IDisposable
         var logged = options with
         {
             TemplateEvicted = gone => AgentLog.TemplateDropped(log, gone.Name, gone.Digest, Mebibytes(gone.ResidentBytes), gone.Idle.TotalSeconds),
+            FillFailed = (source, cause) => AgentLog.FillFailed(log, source.Name, source.Digest, cause.Message),
             TemplateOversized = large => AgentLog.TemplateOversized(log, large.Name, large.Digest, Mebibytes(large.ResidentBytes), Mebibytes(large.BudgetBytes)),
         };
         if (options.TemplateMemoryBytes is { } budget)
@@ -173,6 +174,8 @@ public sealed class EngineLauncher : ICloneLauncher, IDisposable
                 AgentLog.WorkingSetProblem(log, digest, e.Message);
             }
         }
+
+        public string? Failure => clone.Failure;
 
         public ProcessMemory? ReadMemory() => clone.ReadMemory();
 

@@ -57,6 +57,9 @@ public interface IRunningClone : IDisposable
     /// <summary>It has given its first answer and may still run: a moment to learn from what it touched. May take some milliseconds.</summary>
     void NoteAnswered();
 
+    /// <summary>Why it was ended by who gives it its memory; null when it was not.</summary>
+    string? Failure { get; }
+
     /// <summary>Memory of all its processes; null when the first one has ended. Stops nobody.</summary>
     ProcessMemory? ReadMemory();
 

@@ -13,6 +13,9 @@ public enum EpollEvents : uint
     Writable = 0x004,
     Error = 0x008,
     HangUp = 0x010,
+
+    /// <summary>Tell one waiter, once, until <see cref="EpollSet.Rearm"/>.</summary>
+    OneShot = 0x4000_0000,
 }
 
 /// <summary>struct epoll_event of x86-64, where it is packed: events at 0, data at 4, 12 bytes.</summary>
@@ -28,7 +31,7 @@ public struct EpollEvent
 }
 
 /// <summary>
-/// A level-triggered set of descriptors that one thread waits on. Adding and removing is allowed from any thread; an event may still be
+/// A level-triggered set of descriptors. Several threads may wait on it if all is added with <see cref="EpollEvents.OneShot"/>. Adding and removing is allowed from any thread; an event may still be
 /// delivered by a wait that was under way when its descriptor was removed.
 /// </summary>
 public sealed unsafe class EpollSet : IDisposable
@@ -36,6 +39,7 @@ public sealed unsafe class EpollSet : IDisposable
     private const long EPOLL_CLOEXEC = 0x80000;
     private const int EPOLL_CTL_ADD = 1;
     private const int EPOLL_CTL_DEL = 2;
+    private const int EPOLL_CTL_MOD = 3;
     private readonly SafeFileHandle _handle;
 
     /// <exception cref="LinuxException">EMFILE, ENFILE: no descriptor left.</exception>
@@ -51,6 +55,13 @@ public sealed unsafe class EpollSet : IDisposable
     {
         var entry = new EpollEvent { Events = events, Key = key };
         RawSyscall.ThrowIfFailed(Control(EPOLL_CTL_ADD, descriptor, &entry), "epoll_ctl(EPOLL_CTL_ADD)", $"event key {key}");
+    }
+
+    /// <summary>Watches again after a <see cref="EpollEvents.OneShot"/> was told.</summary>
+    public void Rearm(SafeHandle descriptor, EpollEvents events, ulong key)
+    {
+        var entry = new EpollEvent { Events = events, Key = key };
+        RawSyscall.ThrowIfFailed(Control(EPOLL_CTL_MOD, descriptor, &entry), "epoll_ctl(EPOLL_CTL_MOD)", $"event key {key}");
     }
 
     /// <summary>Stops watching; call it before the descriptor is closed, since copies in other processes keep a closed one in the set.</summary>

@@ -3,6 +3,7 @@ using Snapshots.Images.V1;
 using Snapshots.Linux;
 using Snapshots.Linux.Proc;
 using Snapshots.Linux.Syscalls;
+using Snapshots.RestorePool.Paging;
 using Snapshots.RestorePool.WorkingSets;
 using Snapshots.Sandboxes;
 
@@ -19,17 +20,19 @@ public sealed class Clone : IDisposable
     private readonly Sandbox _sandbox;
     private readonly CloneRequest _request;
     private readonly WorkingSetRecorder _recorder;
+    private readonly LazyClone? _lazy;
     private readonly IDisposable? _placeholders;
     private readonly Lock _ending = new();
     private bool _disposed;
 
-    internal Clone(CloneRequest request, long generation, WorkingSetRecorder recorder, SpawnedProcess process, Sandbox sandbox, CloneEnds ends, IDisposable? placeholders)
+    internal Clone(CloneRequest request, long generation, WorkingSetRecorder recorder, SpawnedProcess process, Sandbox sandbox, LazyClone? lazy, CloneEnds ends, IDisposable? placeholders)
     {
         _recorder = recorder;
         _request = request;
         Generation = generation;
         _process = process;
         _sandbox = sandbox;
+        _lazy = lazy;
         _placeholders = placeholders;
         Stdin = ends.Take(ExternalRole.Stdin);
         Stdout = ends.Take(ExternalRole.Stdout);
@@ -65,6 +68,12 @@ public sealed class Clone : IDisposable
     /// <summary>Our end of its channel, a unix stream socket; the payload is on its way already.</summary>
     public SafeFileHandle? Channel { get; }
 
+    /// <summary>Its memory was not complete when it was born, and may still arrive page by page.</summary>
+    public bool IsLazy => _lazy is not null;
+
+    /// <summary>Why the engine ended it: memory that could not be delivered. Null when it did not.</summary>
+    public string? Failure => _lazy?.Failure;
+
     /// <summary>Its network namespace, to connect to what it listens on.</summary>
     public SafeFileHandle OpenNetworkNamespace() => _sandbox.OpenNetworkNamespace();
 
@@ -85,7 +94,13 @@ public sealed class Clone : IDisposable
     /// Says that it has done what clones of its snapshot are for, while it still runs: the first ones are looked at for the pages that all of them
     /// touch (some milliseconds), the others cost nothing.
     /// </summary>
-    public void NoteAnswered() => _recorder.Sample(HostPid, PidFd);
+    public void NoteAnswered()
+    {
+        if (_lazy is null)
+            _recorder.Sample(HostPid, PidFd);
+        else
+            _recorder.NoteReadOrder(_lazy.Memory.NoteAnswered());
+    }
 
     /// <summary>Blocks until the first process has ended.</summary>
     public ExitStatus WaitForExit() => _process.WaitForExit();
@@ -138,6 +153,8 @@ public sealed class Clone : IDisposable
         }
         _process.Dispose();
         _sandbox.Dispose();
+        // After all of its processes: a process whose missing pages nobody looks after reads zeros.
+        _lazy?.Dispose();
         _placeholders?.Dispose();
         Stdin?.Dispose();
         Stdout?.Dispose();

@@ -4,6 +4,7 @@ using Microsoft.Win32.SafeHandles;
 using Snapshots.Linux;
 using Snapshots.Linux.Syscalls;
 using Snapshots.Programs;
+using Snapshots.RestorePool.Paging;
 using Snapshots.RestorePool.Programs;
 using Snapshots.RestorePool.Templates;
 using Snapshots.Sandboxes;
@@ -26,11 +27,13 @@ internal sealed class ParkedClone : IDisposable
     private readonly SafeFileHandle _control;
     private readonly Sandbox _sandbox;
     private readonly SpawnedProcess _process;
+    private readonly LazyClone? _lazy;
     private long _clockOffsetNanoseconds;
     private bool _handedOver;
 
-    private ParkedClone(Template template, Sandbox sandbox, SafeFileHandle control, SpawnedProcess process)
+    private ParkedClone(Template template, Sandbox sandbox, SafeFileHandle control, SpawnedProcess process, LazyClone? lazy)
     {
+        _lazy = lazy;
         _template = template;
         _sandbox = sandbox;
         _control = control;
@@ -45,6 +48,7 @@ internal sealed class ParkedClone : IDisposable
     public static ParkedClone Fork(Template template, Sandbox sandbox, CloneEnds? startWith)
     {
         SafeFileHandle? control = null;
+        var lazy = template.Lazy is { } memory ? new LazyClone(sandbox, memory) : null;
         try
         {
             (control, var theirs) = SocketPair.SequentialPackets("control socket of a clone");
@@ -52,9 +56,15 @@ internal sealed class ParkedClone : IDisposable
             {
                 SocketMessage.SetReceiveTimeout(control, s_startTimeout);
                 var clockOffset = 0L;
-                if (startWith is not null && Send(template, control, startWith, out clockOffset) is not Errno.None and var errno)
-                    throw new LinuxException("sendmsg", errno, $"start order of a clone of {template.Name}");
-                return new ParkedClone(template, sandbox, control, template.Fork(sandbox, theirs, inBackground: startWith is null)) { _clockOffsetNanoseconds = clockOffset };
+                // One whose memory is missing must not run before somebody looks after it: its order comes later.
+                if (lazy is null && startWith is not null)
+                    SendFirst(template, control, startWith, out clockOffset);
+                var process = template.Fork(sandbox, theirs, inBackground: startWith is null, lazy);
+                var born = new ParkedClone(template, sandbox, control, process, lazy);
+                if (lazy is not null)
+                    born.AwaitBirth(lazy, startWith, out clockOffset);
+                born._clockOffsetNanoseconds = clockOffset;
+                return born;
             }
         }
         catch
@@ -63,6 +73,7 @@ internal sealed class ParkedClone : IDisposable
             // A template that died between its fork and its report leaves a child of ours that nobody knows.
             sandbox.ReapStrays();
             sandbox.Dispose();
+            lazy?.Dispose();
             throw;
         }
     }
@@ -104,9 +115,33 @@ internal sealed class ParkedClone : IDisposable
         _handedOver = true;
         _process.Dispose();
         _sandbox.Dispose();
+        _lazy?.Dispose();
     }
 
     private string Subject => string.Create(CultureInfo.InvariantCulture, $"clone of {_template.Name}, pid {_process.HostPid}");
+
+    private void AwaitBirth(LazyClone lazy, CloneEnds? startWith, out long clockOffset)
+    {
+        clockOffset = 0;
+        try
+        {
+            lazy.AwaitBirth();
+            if (startWith is not null)
+                SendFirst(_template, _control, startWith, out clockOffset);
+        }
+        catch
+        {
+            _process.Dispose();
+            throw;
+        }
+    }
+
+    private static void SendFirst(Template template, SafeFileHandle control, CloneEnds ends, out long clockOffset)
+    {
+        var errno = Send(template, control, ends, out clockOffset);
+        if (errno != Errno.None)
+            throw new LinuxException("sendmsg", errno, $"start order of a clone of {template.Name}");
+    }
 
     private static Errno Send(Template template, SafeFileHandle control, CloneEnds ends, out long clockOffsetNanoseconds)
     {
@@ -156,6 +191,6 @@ internal sealed class ParkedClone : IDisposable
     {
         _handedOver = true;
         _control.Dispose();
-        return new Clone(request, generation, _template.WorkingSetRecorder, _process, _sandbox, ends, placeholders) { RequestedNanoseconds = requestedNanoseconds, Timings = timings };
+        return new Clone(request, generation, _template.WorkingSetRecorder, _process, _sandbox, _lazy, ends, placeholders) { RequestedNanoseconds = requestedNanoseconds, Timings = timings };
     }
 }

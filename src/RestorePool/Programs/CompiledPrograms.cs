@@ -43,12 +43,13 @@ public sealed class CompiledPrograms
     internal IReadOnlyList<string> SocketPaths { get; private init; } = [];
 
     /// <exception cref="RestoreUnsupportedException">The snapshot holds what this version cannot restore.</exception>
-    public static CompiledPrograms Compile(Manifest manifest, ForkDetectionPlan forkDetection)
+    /// <param name="lazy">Compile a template whose memory is filled on demand: it is built in its place, and opens a userfaultfd for us to take.</param>
+    public static CompiledPrograms Compile(Manifest manifest, ForkDetectionPlan forkDetection, bool lazy = false)
     {
         var process = manifest.Processes[0];
         var frames = new FramePlan(process);
         var contents = new ContentsPlan(manifest, process);
-        var staging = StagingPlan.For(process);
+        var staging = lazy ? StagingPlan.None : StagingPlan.For(process);
         var plan = RegionPlan.For(process, frames.SizeBytes, forkIdentity: !forkDetection.IsEmpty, contents.SizeBytes, staging.LengthBytes);
         if (plan.Staging is { } stagingStart)
             staging.Place(stagingStart);
@@ -57,7 +58,7 @@ public sealed class CompiledPrograms
         contents.Place(plan.Contents);
         var cloneCompiler = new CloneCompiler(manifest, process, plan, contents, frames);
         var clone = cloneCompiler.Compile();
-        var memory = new MemoryCompiler(manifest, process, plan, staging, cloneCompiler.Control, cloneCompiler.Start, clone).Compile();
+        var memory = new MemoryCompiler(manifest, process, plan, staging, cloneCompiler.Control, cloneCompiler.Start, clone) { Lazy = lazy }.Compile();
         return new CompiledPrograms(plan, staging, contents, memory, clone, cloneCompiler.Control.Address, frames.Build(plan.Frames))
         {
             PrefaultTable = cloneCompiler.PrefaultTable,

@@ -3,6 +3,7 @@ using System.Globalization;
 using Snapshots.AddressSpace;
 using Snapshots.Images.V1;
 using Snapshots.Linux;
+using Snapshots.Linux.Syscalls;
 using Snapshots.Programs;
 
 namespace Snapshots.RestorePool.Programs;
@@ -27,7 +28,13 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
     private const int O_RDWR_CLOEXEC = 0x80002;
     private const int AT_FDCWD = -100;
 
+    /// <summary>Where the userfaultfd of a lazy template is until its memory is complete from the outside.</summary>
+    public const int UserfaultDescriptor = 0;
+
     private readonly ProgramBuilder _builder = new(plan.MemoryLayout);
+
+    /// <summary>Open a userfaultfd before the contents are written.</summary>
+    public bool Lazy { get; init; }
 
     public RestoreProgram Compile()
     {
@@ -191,6 +198,11 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
 
     private void EmitAwaitContents()
     {
+        if (Lazy)
+        {
+            _builder.Syscall(SyscallNumber.CloseRange, "mapped files", 0, control.ControlDescriptor - 1, 0);
+            _builder.Syscall(SyscallNumber.Userfaultfd, "missing pages", Userfaultfd.OpenFlags).ExpectValue(UserfaultDescriptor);
+        }
         ReportWriter.Emit(_builder, control, ReportTag.Ready);
         _builder.Syscall(SyscallNumber.Read, "contents written", control.ControlDescriptor, control.OrderId, sizeof(ulong)).ExpectValue(sizeof(ulong));
     }

@@ -21,32 +21,46 @@ internal sealed class PageLoader(IPageReader pages, int pid, SafeFileHandle pidF
     /// <summary>Bytes of pages written.</summary>
     public long BytesLoaded { get; private set; }
 
+    /// <summary>Everything.</summary>
     public void Load(ProcessImage process, StagingPlan staging, ContentsPlan contents, AddressRange contentsRange)
     {
         HugePages.Prepare(pid, pidFd, staging.HugeBlocks(process));
-        using var memory = File.OpenHandle(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/mem"), FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
-        foreach (var mapping in process.Mappings)
+        foreach (var mapping in process.Mappings.Where(MemoryCompiler.IsFilledThroughPages))
         {
             // MADV_WIPEONFORK memory is zeros in every clone; the template, which never runs, has no use for it either.
-            if (mapping.Extents.Count == 0 || mapping.Kind == MappingKind.PrivateSharedMemory || mapping.Has(VmFlags.WipeOnFork))
+            if (mapping.Has(VmFlags.WipeOnFork))
                 continue;
-            var start = new VirtualAddress(mapping.Start);
-            if (MemoryCompiler.IsFilledThroughPages(mapping))
-            {
-                var built = staging.AddressOf(mapping);
-                if (built is null)
-                    HugePages.Prepare(pid, pidFd, mapping);
-                foreach (var extent in mapping.Extents)
-                    LoadExtent(extent, (built ?? start) + (extent.PageIndex * PageSize.Bytes), (address, bytes) => ProcessVm.Write(pid, address, bytes));
-            }
-            else
-            {
-                foreach (var extent in mapping.Extents)
-                    LoadExtent(extent, start + (extent.PageIndex * PageSize.Bytes), (address, bytes) => RandomAccess.Write(memory, bytes, (long)address.Value));
-            }
+            var built = staging.AddressOf(mapping);
+            if (built is null)
+                HugePages.Prepare(pid, pidFd, mapping);
+            foreach (var extent in mapping.Extents)
+                LoadExtent(extent, (built ?? new VirtualAddress(mapping.Start)) + (extent.PageIndex * PageSize.Bytes), (address, bytes) => ProcessVm.Write(pid, address, bytes));
         }
+        LoadFilePages(process);
+        LoadContents(contents, contentsRange);
+    }
+
+    /// <summary>What is to be written into clones' own memory objects.</summary>
+    public void LoadContents(ContentsPlan contents, AddressRange contentsRange)
+    {
         foreach (var (offset, extent) in contents.Pieces)
             LoadExtent(extent, contentsRange.Start + offset, (address, bytes) => ProcessVm.Write(pid, address, bytes));
+    }
+
+    /// <summary>The memory of a process as a file; writing to it makes private copies of pages that may only be read.</summary>
+    public static SafeFileHandle OpenMemory(int pid) =>
+        File.OpenHandle(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/mem"), FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
+
+    private void LoadFilePages(ProcessImage process)
+    {
+        using var memory = OpenMemory(pid);
+        foreach (var mapping in process.Mappings.Where(mapping => !MemoryCompiler.IsFilledThroughPages(mapping)))
+        {
+            if (mapping.Kind == MappingKind.PrivateSharedMemory || mapping.Has(VmFlags.WipeOnFork))
+                continue;
+            foreach (var extent in mapping.Extents)
+                LoadExtent(extent, new VirtualAddress(mapping.Start) + (extent.PageIndex * PageSize.Bytes), (address, bytes) => RandomAccess.Write(memory, bytes, (long)address.Value));
+        }
     }
 
     private void LoadExtent(PageExtent extent, VirtualAddress destination, Write write)

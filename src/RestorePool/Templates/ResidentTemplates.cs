@@ -1,21 +1,23 @@
 using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
-using Snapshots.Images;
 using Snapshots.Linux.Proc;
 using Snapshots.RestorePool.Clones;
+using Snapshots.RestorePool.Paging;
+using Snapshots.RestorePool.WorkingSets;
 
 namespace Snapshots.RestorePool.Templates;
 
 /// <summary>The templates that are in memory: built by the first who asks, used by many at once, dropped when together they have too much memory.</summary>
 /// <remarks>
 /// <code>
-/// 1. A use begins: the template is entered, built when it is not there, and counted as used until the use ends.
+/// 1. A use begins: the template is entered, built when it is not there, and counted as used until the use ends. That of a large snapshot is built
+///    lazy; a complete one is built behind it and takes its place, and the lazy one ends with its last use.
 /// 2. After a build, and whenever a use ends: while the templates exceed the budget, the one that was used longest ago goes, if nobody uses it.
 ///    The one that was used last stays, so a template larger than the budget works until another is needed.
 /// 3. A template that died, or that somebody wants gone, is retired: the next use builds another, and it ends with its last use.
 /// </code>
 /// What a template has is measured once, when it is built: it runs no code, so it cannot grow. The template that is being built comes on top
-/// of the budget, since only a build that succeeded may cost another template its place.
+/// of the budget, since only a build that succeeded may cost another template its place. A lazy one counts for what it is going to have.
 /// Thread-safe. The gate guards the table and the counts, and nothing slow happens under it: builds, forks, and the ends of templates with their
 /// parked clones are done outside, so snapshots do not wait for one another. Templates that are out of the table are nobody's but their users'.
 /// </remarks>
@@ -25,18 +27,19 @@ internal sealed class ResidentTemplates : IDisposable
     private readonly Dictionary<string, Resident> _byDigest = new(StringComparer.Ordinal);
     private readonly ParkingPool _parking;
     private readonly TemplateBuilder _builder;
+    private readonly TemplateFiller _filler;
+    private readonly Lazy<PageServer> _pageServer = new(() => new PageServer());
+    private readonly RestoreOptions _options;
     private readonly long _budgetBytes;
-    private readonly Action<TemplateEviction>? _evicted;
-    private readonly Action<OversizedTemplate>? _oversized;
     private long _residentBytes;
 
     public ResidentTemplates(ParkingPool parking, RestoreOptions options)
     {
         _parking = parking;
+        _options = options;
         _builder = new TemplateBuilder(options);
+        _filler = new TemplateFiller(Complete, options.FillFailed);
         _budgetBytes = options.TemplateMemoryBytes ?? long.MaxValue;
-        _evicted = options.TemplateEvicted;
-        _oversized = options.TemplateOversized;
     }
 
     /// <summary>Begins a use. Waits for a build of this template, of no other.</summary>
@@ -46,9 +49,14 @@ internal sealed class ResidentTemplates : IDisposable
         var resident = Begin(source);
         try
         {
-            var template = resident.Build.Value;
+            _ = resident.Build.Value;
             Trim();
-            return new TemplateUse(template, () => End(resident));
+            var used = BeginCurrent(resident);
+            return new TemplateUse(used.Template, () =>
+            {
+                EndCurrent(used);
+                End(resident);
+            });
         }
         catch
         {
@@ -58,10 +66,23 @@ internal sealed class ResidentTemplates : IDisposable
         }
     }
 
+    /// <summary>Waits until the template of a snapshot is complete.</summary>
+    /// <exception cref="Exception">What building it threw.</exception>
+    public void WaitUntilComplete(TemplateSource source, CancellationToken cancellation)
+    {
+        TemplateUse use;
+        using (use = Use(source))
+        {
+            if (use.Template.Lazy is null)
+                return;
+        }
+        _filler.WaitUntilFilled(source.Digest, cancellation);
+    }
+
     /// <summary>Takes a template that died out of the table, unless another has its place already.</summary>
     public void Retire(Template dead)
     {
-        if (Find(resident => resident.Template == dead, out var found))
+        if (Find(resident => resident.Current?.Template == dead, out var found))
             Retire(found);
     }
 
@@ -77,25 +98,28 @@ internal sealed class ResidentTemplates : IDisposable
     {
         List<(Resident Resident, Template Template, TimeSpan Idle, bool InUse)> built;
         lock (_gate)
-            built = [.. _byDigest.Values.Where(one => one.Template is not null).Select(one => (one, one.Template!, one.Idle, one.Uses > 0))];
+            built = [.. _byDigest.Values.Where(one => one.Current is not null).Select(one => (one, one.Current!.Template, one.Idle, one.Uses > 0))];
         var statuses = new List<TemplateStatus>(built.Count);
         foreach (var (resident, template, idle, inUse) in built)
         {
             var parked = _parking.PidsOf(template);
             // One that ends meanwhile is as good as one that had ended before.
             if (ProcessMemory.TryRead(template.Pid) is { } memory)
-                statuses.Add(new TemplateStatus(resident.Source.Name, resident.Source.Digest, template.Pid, memory, parked, idle, inUse));
+                statuses.Add(new TemplateStatus(resident.Source.Name, resident.Source.Digest, template.Pid, memory, parked, idle, inUse) { IsFilling = template.Lazy is not null });
         }
         return statuses;
     }
 
-    /// <summary>Ends all templates. Nobody may use one any more.</summary>
+    /// <summary>Ends all templates. Nobody may use one any more; clones that depend on the page server end too.</summary>
     public void Dispose()
     {
         List<Resident> left;
         lock (_gate)
             left = [.. _byDigest.Values];
         left.ForEach(Retire);
+        _filler.Dispose();
+        if (_pageServer.IsValueCreated)
+            _pageServer.Value.Dispose();
     }
 
     private Resident Begin(TemplateSource source)
@@ -124,6 +148,25 @@ internal sealed class ResidentTemplates : IDisposable
             Trim();
     }
 
+    private ResidentTemplate BeginCurrent(Resident resident)
+    {
+        lock (_gate)
+        {
+            var current = resident.Current!;
+            current.Uses++;
+            return current;
+        }
+    }
+
+    private void EndCurrent(ResidentTemplate used)
+    {
+        bool last;
+        lock (_gate)
+            last = --used.Uses == 0 && used.Replaced;
+        if (last)
+            End(used);
+    }
+
     private void Retire(Resident resident)
     {
         bool unused;
@@ -133,45 +176,96 @@ internal sealed class ResidentTemplates : IDisposable
                 return;
             unused = resident.Uses == 0;
         }
+        resident.GivenUp.Cancel();
         if (unused)
             Close(resident);
     }
 
-    private Template Build(Resident resident)
+    private ResidentTemplate Build(Resident resident)
     {
-        var image = resident.Source.Open();
+        var source = resident.Source;
+        var image = ImageLease.Open(source);
         Template? template = null;
         try
         {
-            template = _builder.Build(image, resident.Source);
-            template.WorkingSetRecorder.Begin(resident.Source.ReadWorkingSet?.Invoke(), resident.Source.SaveWorkingSet);
-            _parking.Open(template);
-            var bytes = (long?)ProcessMemory.TryRead(template.Pid)?.ResidentKib * 1024 ?? template.BytesLoaded;
-            if (bytes > _budgetBytes)
-                _oversized?.Invoke(new OversizedTemplate(resident.Source.Name, resident.Source.Digest, bytes, _budgetBytes));
-            Enter(resident, template, image, bytes);
-            return template;
+            var known = new KnownWorkingSet(source);
+            var startLazy = image.Image.Pages.LengthBytes >= (ulong)(_options.LazyFromBytes ?? long.MaxValue) && !_filler.HasFailed(source.Digest);
+            template = startLazy
+                ? _builder.BuildLazy(image.Again(), source.Name, known.Current, _pageServer.Value)
+                : _builder.Build(image.Image, source);
+            template.WorkingSetRecorder.Begin(known);
+            var built = new ResidentTemplate(template, image);
+            if (template.Lazy is null)
+                _parking.Open(template);
+            Enter(resident, built, template.Lazy is null ? MemoryOf(template) : (long)image.Image.Pages.LengthBytes);
+            if (template.Lazy is { } memory)
+                _filler.Begin(resident, memory, image.Again(), known);
+            return built;
         }
         catch
         {
             End(template);
-            resident.Source.Close(image);
+            image.Dispose();
             throw;
         }
     }
 
-    private void Enter(Resident resident, Template template, SnapshotImage image, long bytes)
+    /// <summary>Builds the complete template that follows a lazy one, and puts it into its place.</summary>
+    private void Complete(Resident resident, ImageLease image, KnownWorkingSet known)
     {
+        Template? template = null;
+        try
+        {
+            template = _builder.Build(image.Image, resident.Source);
+            template.WorkingSetRecorder.Begin(known);
+            _parking.Open(template);
+        }
+        catch
+        {
+            End(template);
+            image.Dispose();
+            // Whoever asks next has it built whole, and learns why that fails.
+            Retire(resident);
+            throw;
+        }
+        if (Replace(resident, new ResidentTemplate(template, image), MemoryOf(template)) is { } unused)
+            End(unused);
+        Trim();
+    }
+
+    private void Enter(Resident resident, ResidentTemplate built, long bytes)
+    {
+        if (bytes > _budgetBytes)
+            _options.TemplateOversized?.Invoke(new OversizedTemplate(resident.Source.Name, resident.Source.Digest, bytes, _budgetBytes));
         lock (_gate)
         {
-            resident.Template = template;
-            resident.Image = image;
+            resident.Current = built;
             resident.Bytes = bytes;
             // Somebody may have wanted it gone while it was built.
             if (!resident.Retired)
                 _residentBytes += bytes;
         }
     }
+
+    /// <summary>Puts a complete template into the place of a lazy one.</summary>
+    /// <returns>The one of the two that nobody needs any more; null when the lazy one is still in use.</returns>
+    private ResidentTemplate? Replace(Resident resident, ResidentTemplate complete, long bytes)
+    {
+        lock (_gate)
+        {
+            // The users of a place that was given up close what is current, when the last of them ends.
+            if (resident.Retired)
+                return complete;
+            var lazy = resident.Current!;
+            resident.Current = complete;
+            _residentBytes += bytes - resident.Bytes;
+            resident.Bytes = bytes;
+            lazy.Replaced = true;
+            return lazy.Uses == 0 ? lazy : null;
+        }
+    }
+
+    private static long MemoryOf(Template template) => (long?)ProcessMemory.TryRead(template.Pid)?.ResidentKib * 1024 ?? template.BytesLoaded;
 
     /// <summary>Drops what has not been used for longest until the rest is within the budget or in use.</summary>
     private void Trim()
@@ -182,7 +276,7 @@ internal sealed class ResidentTemplates : IDisposable
         lock (_gate)
         {
             var oldestFirst = _byDigest.Values.OrderBy(resident => resident.LastUsed).ToList();
-            foreach (var resident in oldestFirst.SkipLast(1).Where(one => one is { Uses: 0, Template: not null }))
+            foreach (var resident in oldestFirst.SkipLast(1).Where(one => one is { Uses: 0, Current: not null }))
             {
                 if (_residentBytes <= _budgetBytes)
                     break;
@@ -192,8 +286,9 @@ internal sealed class ResidentTemplates : IDisposable
         }
         foreach (var (resident, idle) in victims)
         {
+            resident.GivenUp.Cancel();
             Close(resident);
-            _evicted?.Invoke(new TemplateEviction(resident.Source.Name, resident.Source.Digest, resident.Bytes, idle));
+            _options.TemplateEvicted?.Invoke(new TemplateEviction(resident.Source.Name, resident.Source.Digest, resident.Bytes, idle));
         }
     }
 
@@ -216,8 +311,14 @@ internal sealed class ResidentTemplates : IDisposable
 
     private void Close(Resident resident)
     {
-        End(resident.Template);
-        resident.Source.Close(resident.Image);
+        if (resident.Current is { } current)
+            End(current);
+    }
+
+    private void End(ResidentTemplate template)
+    {
+        End(template.Template);
+        template.Image.Dispose();
     }
 
     // Parked clones first: nobody forks from the template for them any more.
@@ -227,38 +328,5 @@ internal sealed class ResidentTemplates : IDisposable
             return;
         _parking.Close(template);
         template.Dispose();
-    }
-
-    /// <summary>A place in the table. All but <see cref="Source"/> and <see cref="Build"/> is guarded by the gate.</summary>
-    private sealed class Resident
-    {
-        public Resident(TemplateSource source, Func<Resident, Template> build)
-        {
-            Source = source;
-            Build = new Lazy<Template>(() => build(this));
-        }
-
-        public TemplateSource Source { get; }
-
-        /// <summary>Never asked for its value under the gate.</summary>
-        public Lazy<Template> Build { get; }
-
-        public int Uses { get; set; }
-
-        /// <summary><see cref="Stopwatch.GetTimestamp"/> when a use last began or ended.</summary>
-        public long LastUsed { get; set; }
-
-        /// <summary>Out of the table: it ends with its last use.</summary>
-        public bool Retired { get; set; }
-
-        /// <summary>Null until it is built.</summary>
-        public Template? Template { get; set; }
-
-        public SnapshotImage? Image { get; set; }
-
-        /// <summary>Resident memory when it was built; 0 until then.</summary>
-        public long Bytes { get; set; }
-
-        public TimeSpan Idle => Uses > 0 ? TimeSpan.Zero : Stopwatch.GetElapsedTime(LastUsed);
     }
 }

@@ -6,7 +6,7 @@ using Snapshots.Images.V1;
 using Snapshots.Linux.Syscalls;
 using Snapshots.Programs;
 using Snapshots.RestorePool.Clones;
-using Snapshots.RestorePool.ForkDetection;
+using Snapshots.RestorePool.Paging;
 using Snapshots.RestorePool.Programs;
 using Snapshots.RestorePool.WorkingSets;
 using Snapshots.Sandboxes;
@@ -76,6 +76,9 @@ public sealed class Template : IDisposable
     /// <summary>Learns from the first clones which pages all of them touch.</summary>
     internal WorkingSetRecorder WorkingSetRecorder { get; }
 
+    /// <summary>Null when all of its memory is there.</summary>
+    internal LazyMemory? Lazy { get; init; }
+
     /// <summary>What the clocks of a clone begin with; null gives clones the host's clocks.</summary>
     internal Clocks? Clocks { get; }
 
@@ -86,7 +89,8 @@ public sealed class Template : IDisposable
     /// <exception cref="CloneStartException">The kernel refused the fork; the template is as it was.</exception>
     /// <exception cref="HuskDiedException">The template is gone; a child may have been born all the same.</exception>
     /// <param name="inBackground">Nobody waits for the child: the fork gives way to whatever else runs.</param>
-    internal SpawnedProcess Fork(Sandbox sandbox, SafeFileHandle controlSocket, bool inBackground)
+    /// <param name="lazy">Takes the child's missing pages; null when the template is complete.</param>
+    internal SpawnedProcess Fork(Sandbox sandbox, SafeFileHandle controlSocket, bool inBackground, LazyClone? lazy)
     {
         Span<byte> order = stackalloc byte[BirthOrder.Bytes];
         // Somebody waits: a fork in the background that holds the gate hurries up too.
@@ -99,6 +103,7 @@ public sealed class Template : IDisposable
             else
                 StepForward();
             BirthOrder.Encode(++_orders, toBeParked: inBackground, order);
+            Lazy?.Expect(lazy);
             _husk.Send(order, sandbox.PidFd, controlSocket);
             return Born(AwaitReport(_orders));
         }
@@ -112,6 +117,7 @@ public sealed class Template : IDisposable
         BirthOrder.Encode(BirthOrder.BareFork, toBeParked: false, order);
         lock (_gate)
         {
+            Lazy?.Expect(null);
             _husk.Send(order, sandbox.PidFd);
             // The template reports Forked and the child Running, over the same socket and in either order.
             SpawnedProcess? child = null;
@@ -149,8 +155,11 @@ public sealed class Template : IDisposable
     {
         lock (_gate)
         {
+            if (_disposed)
+                return;
             _disposed = true;
             _husk.Dispose();
+            Lazy?.CloseTemplate();
         }
     }
 

@@ -1,13 +1,15 @@
 using System.Diagnostics;
 using Snapshots.Images;
 using Snapshots.Images.V1;
+using Snapshots.Linux.Syscalls;
 using Snapshots.Programs;
 using Snapshots.RestorePool.ForkDetection;
+using Snapshots.RestorePool.Paging;
 using Snapshots.RestorePool.Programs;
 
 namespace Snapshots.RestorePool.Templates;
 
-/// <summary>Builds templates: from an image alone, all of its memory at once.</summary>
+/// <summary>Builds templates: whole, with all of their memory, or lazy, to be filled when somebody touches it.</summary>
 /// <remarks>Thread-safe.</remarks>
 internal sealed class TemplateBuilder(RestoreOptions options)
 {
@@ -37,6 +39,76 @@ internal sealed class TemplateBuilder(RestoreOptions options)
         catch
         {
             husk.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// A template that takes orders before its memory is there: what <paramref name="known"/> names is loaded, the rest comes when it is touched. A
+    /// complete one when that leaves nothing.
+    /// </summary>
+    /// <param name="image">A use of its own; becomes the template's if that is lazy, and ends if not.</param>
+    /// <exception cref="RestoreUnsupportedException">This host cannot run the snapshot.</exception>
+    /// <exception cref="ProgramFailedException">The kernel refused a step; names the call and the object.</exception>
+    /// <exception cref="ImageException">The image is damaged.</exception>
+    public Template BuildLazy(ImageLease image, string name, WorkingSet? known, PageServer server)
+    {
+        try
+        {
+            var clock = Stopwatch.StartNew();
+            var manifest = image.Image.Manifest;
+            var eager = EagerPages.For(manifest.Processes[0], known);
+            if (eager.Registered.Count == 0)
+            {
+                using (image)
+                    return BuildWhole(image.Image, name);
+            }
+            using var contents = new EagerContents(manifest.Processes[0], eager, image.Image.Pages);
+            HostCheck.Require(manifest, options.HostClocks);
+            var forkDetection = ForkDetectionPlan.For(manifest);
+            var programs = CompiledPrograms.Compile(manifest, forkDetection, lazy: true);
+            var husk = programs.Start();
+            LazyMemory? memory = null;
+            try
+            {
+                AwaitReady(husk, programs, name);
+                var loader = new PageLoader(image.Image.Pages, husk.Pid, husk.PidFd);
+                loader.LoadContents(programs.Contents, programs.Plan.Contents);
+                var loaded = loader.BytesLoaded + contents.WriteTo(husk.Pid);
+                ForkDetectionPatch.Apply(husk.Pid, forkDetection, manifest.Processes[0], programs.Plan.ForkIdentity.Start + ForkIdentityFunction.EntryOffset);
+                // What has been written is there and stays; what is not is asked for from here on.
+                memory = new LazyMemory(server, image, OpenDoor(husk, eager), eager.Missing);
+                husk.Send(stackalloc byte[sizeof(ulong)]);
+                AwaitReady(husk, programs, name);
+                return new Template(name, husk, programs, manifest, options, clock.Elapsed, loaded) { Lazy = memory };
+            }
+            catch
+            {
+                husk.Dispose();
+                memory?.CloseTemplate();
+                throw;
+            }
+        }
+        catch
+        {
+            image.Dispose();
+            throw;
+        }
+    }
+
+    private static Userfaultfd OpenDoor(Husk husk, EagerPages eager)
+    {
+        var door = new Userfaultfd(Pidfd.GetDescriptor(husk.PidFd, MemoryCompiler.UserfaultDescriptor));
+        try
+        {
+            door.Enable();
+            foreach (var range in eager.Registered)
+                door.Register(range);
+            return door;
+        }
+        catch
+        {
+            door.Dispose();
             throw;
         }
     }

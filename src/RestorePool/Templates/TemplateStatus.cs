@@ -10,7 +10,11 @@ namespace Snapshots.RestorePool.Templates;
 /// <param name="Idle">Since its last use ended; zero while it is in use.</param>
 /// <param name="InUse">A launch is under way, or queued by somebody who holds a <see cref="TemplateUse"/>.</param>
 public sealed record TemplateStatus(
-    string Name, string Digest, int Pid, ProcessMemory Memory, IReadOnlyList<int> ParkedPids, TimeSpan Idle, bool InUse);
+    string Name, string Digest, int Pid, ProcessMemory Memory, IReadOnlyList<int> ParkedPids, TimeSpan Idle, bool InUse)
+{
+    /// <summary>Its clones get their memory page by page until a complete template has its place.</summary>
+    public bool IsFilling { get; init; }
+}
 
 /// <summary>A template was dropped because all of them together had more memory than they may have.</summary>
 /// <param name="ResidentBytes">What it had in memory when it was built, and the budget counted.</param>

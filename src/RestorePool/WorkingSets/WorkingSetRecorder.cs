@@ -17,19 +17,26 @@ internal sealed class WorkingSetRecorder(ProcessImage process, Action<WorkingSet
 
     private readonly Lock _gate = new();
     private TouchedPages? _common;
-    private Action<WorkingSet>? _save;
+    private KnownWorkingSet? _known;
     private int _samples;
     private volatile bool _complete;
 
-    /// <param name="known">What was learned earlier; null to learn it.</param>
-    /// <param name="save">Keeps what is learned.</param>
-    public void Begin(WorkingSet? known, Action<WorkingSet>? save)
+    /// <param name="known">What was learned earlier, and keeps what is learned.</param>
+    public void Begin(KnownWorkingSet known)
     {
-        _save = save;
-        if (known is null)
+        _known = known;
+        // One that knows only what was read has still to learn what is written.
+        if (known.Current is not { Clones: > 0 } set)
             return;
         _complete = true;
-        use(known);
+        use(set);
+    }
+
+    /// <summary>Keeps the order in which the first clones of a lazy template needed its pages; null is nothing new.</summary>
+    public void NoteReadOrder(IReadOnlyList<AddressRange>? order)
+    {
+        if (order is { Count: > 0 })
+            _known?.AddReadOrder([.. Joined(order).Select(range => new PageRange { Start = range.Start.Value, PageCount = range.PageCount })]);
     }
 
     /// <summary>Takes a clone that has answered for a sample, if it still runs and samples are wanted.</summary>
@@ -51,7 +58,23 @@ internal sealed class WorkingSetRecorder(ProcessImage process, Action<WorkingSet
             _common = null;
         }
         use(learned);
-        _save?.Invoke(learned);
+        _known?.AddTouched(learned);
+    }
+
+    private static IEnumerable<AddressRange> Joined(IReadOnlyList<AddressRange> order)
+    {
+        var current = order[0];
+        foreach (var range in order.Skip(1))
+        {
+            if (range.Start == current.End)
+            {
+                current = new AddressRange(current.Start, range.End);
+                continue;
+            }
+            yield return current;
+            current = range;
+        }
+        yield return current;
     }
 
     private static List<VirtualAddress> Common(IReadOnlyCollection<VirtualAddress> left, IReadOnlyCollection<VirtualAddress> right)

@@ -1,0 +1,77 @@
+using Snapshots.AddressSpace;
+using Snapshots.Images.V1;
+using Snapshots.RestorePool.Programs;
+using Snapshots.RestorePool.WorkingSets;
+
+namespace Snapshots.RestorePool.Paging;
+
+/// <summary>
+/// Which pages of anonymous memory a lazy template has before its first clone is born: those that clones are known to need on their way to the
+/// first answer, and mappings so small that a fault costs more than all of their pages. The others are missing.
+/// </summary>
+internal sealed class EagerPages
+{
+    /// <summary>A mapping of so few pages is loaded whole.</summary>
+    private const ulong FewPages = 16;
+
+    private readonly Dictionary<ulong, List<PageExtent>> _loaded = [];
+    private readonly List<AddressRange> _registered = [];
+
+    private EagerPages(MissingPages missing) => Missing = missing;
+
+    /// <summary>What faults will ask for.</summary>
+    public MissingPages Missing { get; private set; }
+
+    /// <summary>The mappings that have missing pages, whole.</summary>
+    public IReadOnlyList<AddressRange> Registered => _registered;
+
+    /// <param name="known">Null when nothing was learned yet.</param>
+    public static EagerPages For(ProcessImage process, WorkingSet? known)
+    {
+        var eager = new EagerPages(MissingPages.None);
+        var wanted = known is null ? [] : PagesOf(known);
+        var missing = new List<MissingPiece>();
+        foreach (var mapping in process.Mappings.Where(IsLazy))
+            eager.Divide(mapping, wanted, missing);
+        eager.Missing = MissingPages.Of(missing);
+        return eager;
+    }
+
+    /// <summary>The parts of a mapping's extents to load; all of them for what is never lazy.</summary>
+    public IEnumerable<PageExtent> ExtentsOf(Mapping mapping) => _loaded.TryGetValue(mapping.Start, out var loaded) ? loaded : mapping.Extents;
+
+    private static bool IsLazy(Mapping mapping) => MemoryCompiler.IsFilledThroughPages(mapping) && !mapping.Has(VmFlags.WipeOnFork);
+
+    private static HashSet<ulong> PagesOf(WorkingSet known) =>
+        [.. PageRanges.PagesOf(known.Written.Concat(known.Read)).Select(page => page.Value)];
+
+    private void Divide(Mapping mapping, HashSet<ulong> wanted, List<MissingPiece> missing)
+    {
+        if (mapping.Extents.Aggregate(0UL, (sum, extent) => sum + extent.PageCount) <= FewPages)
+            return;
+        var loaded = new List<PageExtent>();
+        var before = missing.Count;
+        foreach (var extent in mapping.Extents)
+        {
+            ulong first = 0;
+            while (first < extent.PageCount)
+            {
+                var isWanted = wanted.Contains(AddressOf(mapping, extent, first).Value);
+                var end = first + 1;
+                while (end < extent.PageCount && wanted.Contains(AddressOf(mapping, extent, end).Value) == isWanted)
+                    end++;
+                if (isWanted)
+                    loaded.Add(new PageExtent { PageIndex = extent.PageIndex + first, PageCount = end - first, BlobOffset = extent.BlobOffset + (first * PageSize.Bytes) });
+                else
+                    missing.Add(new MissingPiece(AddressRange.FromLength(AddressOf(mapping, extent, first), (end - first) * PageSize.Bytes), extent.BlobOffset + (first * PageSize.Bytes)));
+                first = end;
+            }
+        }
+        _loaded.Add(mapping.Start, loaded);
+        if (missing.Count > before)
+            _registered.Add(new AddressRange(new VirtualAddress(mapping.Start), new VirtualAddress(mapping.End)));
+    }
+
+    private static VirtualAddress AddressOf(Mapping mapping, PageExtent extent, ulong page) =>
+        new(mapping.Start + ((extent.PageIndex + page) * PageSize.Bytes));
+}

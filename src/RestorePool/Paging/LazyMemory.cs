@@ -1,0 +1,159 @@
+using Snapshots.AddressSpace;
+using Snapshots.Images.V1;
+using Snapshots.Linux.Syscalls;
+using Snapshots.RestorePool.Templates;
+
+namespace Snapshots.RestorePool.Paging;
+
+/// <summary>
+/// The memory of a template that clones are forked from before it is there, and of those clones. What one of them needs is given to the template as
+/// well, so that later ones are born with it; and it is noted in which order the first ones needed it.
+/// </summary>
+/// <remarks>Thread-safe. It has users, the template and each of its clones, and closes the image when the last is gone.</remarks>
+internal sealed class LazyMemory
+{
+    private readonly ImageLease _image;
+    private readonly MissingPages _pages;
+    private readonly MissingPiece[] _byOffset;
+    private readonly LazySpace _template;
+    private readonly Lock _gate = new();
+    private readonly List<LazySpace> _strays = [];
+    private readonly HashSet<ulong> _served = [];
+    private readonly List<AddressRange> _order = [];
+    private LazyClone? _expected;
+    private int _users = 1;
+    private bool _learning = true;
+    private long _faults;
+
+    /// <param name="image">A use of its own, which this ends.</param>
+    /// <param name="door">Of the template, with its ranges registered; becomes this object's.</param>
+    /// <param name="pages">What the template lacks.</param>
+    public LazyMemory(PageServer server, ImageLease image, Userfaultfd door, MissingPages pages)
+    {
+        Server = server;
+        _image = image;
+        _pages = pages;
+        _byOffset = [.. pages.Pieces.OrderBy(piece => piece.Offset)];
+        _template = new LazySpace(door, pages, this, owner: null);
+        server.Watch(_template);
+    }
+
+    public PageServer Server { get; }
+
+    /// <summary>Page faults served so far.</summary>
+    public long Faults => Interlocked.Read(ref _faults);
+
+    /// <summary>Set when the first clone has answered.</summary>
+    public ManualResetEventSlim Answered { get; } = new();
+
+    /// <summary>Says whose the next fork of the template will be; null for a fork of nobody's.</summary>
+    public void Expect(LazyClone? clone)
+    {
+        lock (_gate)
+            _expected = clone;
+    }
+
+    /// <summary>An address space came out of another by fork(2); its process does not go on before this returns.</summary>
+    public void Born(LazySpace parent, Userfaultfd door, MissingPages pages)
+    {
+        var owner = parent.Owner;
+        lock (_gate)
+        {
+            if (parent == _template)
+            {
+                owner = _expected;
+                _expected = null;
+            }
+        }
+        var space = new LazySpace(door, pages, this, owner);
+        Server.Watch(space);
+        if (owner is not null)
+        {
+            owner.Adopt(space);
+            return;
+        }
+        lock (_gate)
+            _strays.Add(space);
+    }
+
+    /// <summary>Reads from the image, each byte verified.</summary>
+    /// <exception cref="Images.ImageException">Damaged, or not to be had.</exception>
+    public void Read(ulong offset, Span<byte> pages) => _image.Image.Pages.Read(offset, pages);
+
+    /// <summary>A clone got these pages: the template shall have them too.</summary>
+    /// <param name="window">Within one piece of the clone's.</param>
+    public void Served(MissingPiece window, ReadOnlySpan<byte> pages)
+    {
+        Interlocked.Increment(ref _faults);
+        var address = AddressInTemplate(window.Offset);
+        lock (_gate)
+        {
+            if (_learning)
+                _order.Add(AddressRange.FromLength(address, window.Range.LengthBytes));
+            if (_served.Contains(window.Offset))
+                return;
+        }
+        // One that is just being forked gets them the next time.
+        if (_template.Offer(address, pages))
+        {
+            lock (_gate)
+                _served.Add(window.Offset);
+        }
+    }
+
+    /// <summary>A clone has answered: what was touched until the first did is what clones need on their way there.</summary>
+    /// <returns>The ranges in the order of their first use, in the template's addresses, the first time; null later.</returns>
+    public IReadOnlyList<AddressRange>? NoteAnswered()
+    {
+        lock (_gate)
+        {
+            Answered.Set();
+            if (!_learning)
+                return null;
+            _learning = false;
+            return [.. _order];
+        }
+    }
+
+    /// <summary>The template has ended.</summary>
+    public void CloseTemplate()
+    {
+        Server.Forget(_template);
+        lock (_gate)
+        {
+            _strays.ForEach(Server.Forget);
+            _strays.Clear();
+        }
+        RemoveUser();
+    }
+
+    public void AddUser()
+    {
+        lock (_gate)
+            _users++;
+    }
+
+    public void RemoveUser()
+    {
+        lock (_gate)
+        {
+            if (--_users > 0)
+                return;
+        }
+        _image.Dispose();
+    }
+
+    private VirtualAddress AddressInTemplate(ulong offset)
+    {
+        int low = 0, high = _byOffset.Length - 1;
+        while (low < high)
+        {
+            var middle = (low + high + 1) / 2;
+            if (_byOffset[middle].Offset <= offset)
+                low = middle;
+            else
+                high = middle - 1;
+        }
+        return _byOffset[low].Range.Start + (offset - _byOffset[low].Offset);
+    }
+}
