@@ -16,11 +16,13 @@ internal sealed class PackedPageReader : IPageReader
     private readonly long[] _starts;
     private readonly FrameCache _cache = new();
     private readonly string _source;
+    private readonly IDisposable? _claim;
 
     /// <param name="packs">Those of the map, in its order; they become the reader's, also when this fails.</param>
     /// <param name="source">For messages.</param>
+    /// <param name="claim">Given up when the reader is disposed; it stays the caller's when this fails.</param>
     /// <exception cref="ImageException">Malformed: the map points outside a pack; NotFound: at frames that were dropped.</exception>
-    public PackedPageReader(PageMap map, PackFile[] packs, ulong lengthBytes, string source)
+    public PackedPageReader(PageMap map, PackFile[] packs, ulong lengthBytes, string source, IDisposable? claim = null)
     {
         _map = map;
         _packs = packs;
@@ -39,9 +41,10 @@ internal sealed class PackedPageReader : IPageReader
         }
         catch
         {
-            Dispose();
+            Array.ForEach(_packs, pack => pack.Dispose());
             throw;
         }
+        _claim = claim;
     }
 
     public ulong LengthBytes { get; }
@@ -65,7 +68,11 @@ internal sealed class PackedPageReader : IPageReader
         }
     }
 
-    public void Dispose() => Array.ForEach(_packs, pack => pack.Dispose());
+    public void Dispose()
+    {
+        Array.ForEach(_packs, pack => pack.Dispose());
+        _claim?.Dispose();
+    }
 
     private void CheckRun(PageRun run)
     {
