@@ -35,6 +35,9 @@ public static class PageStoreLimits
     /// <summary>Stored bytes that a reader fetches at once.</summary>
     public const int FetchBytes = 1 << 20;
 
+    /// <summary>Stored bytes that a check of a pack fetches at once.</summary>
+    public const int CheckBytes = 4 << 20;
+
     /// <summary>A writer's list of the packs that it counts on.</summary>
     public const int MaxPinBytes = 16 << 20;
 

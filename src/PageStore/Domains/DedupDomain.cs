@@ -108,11 +108,13 @@ internal sealed class DedupDomain
 
     /// <summary>Reads and checks the page map of an image.</summary>
     /// <exception cref="ImageException">NotFound, Truncated, DigestMismatch, Malformed, UnsupportedVersion, LimitExceeded.</exception>
-    public PageMap ReadMap(PageBlob pages)
+    /// <param name="storage">null for the domain's own, with its cache.</param>
+    public PageMap ReadMap(PageBlob pages, IPackStorage? storage = null)
     {
+        storage ??= Storage;
         var digest = Sha256Value.Read(pages.Map.Sha256.Span);
         var name = MapNames.Of(digest);
-        using var opened = Storage.TryOpen(name, (int)Math.Min(pages.Map.LengthBytes, PageStoreLimits.MaxFirstBytes))
+        using var opened = storage.TryOpen(name, (int)Math.Min(pages.Map.LengthBytes, PageStoreLimits.MaxFirstBytes))
             ?? throw new ImageException(ImageFailure.NotFound, $"{Storage.LocationOf(name)}: the page map is missing; create the snapshot again");
         if ((ulong)opened.LengthBytes != pages.Map.LengthBytes)
             throw new ImageException(ImageFailure.Truncated, $"{opened.Location}: has {opened.LengthBytes} bytes instead of {pages.Map.LengthBytes}; remove the snapshot and create it again");

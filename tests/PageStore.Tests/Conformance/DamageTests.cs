@@ -6,14 +6,18 @@ using Xunit;
 namespace Snapshots.PageStore.Tests;
 
 /// <summary>Whatever bit flips and wherever a file ends: somebody says so, and no wrong byte is handed out.</summary>
-public sealed class DamageTests
+public abstract class DamageTests
 {
+    private readonly Storage _storage;
+
+    private protected DamageTests(Storage storage) => _storage = storage;
+
     private const int Tries = 4000;
 
     [Fact]
     public void Damage_anywhere_in_a_pack_is_found()
     {
-        using var store = new TestStore();
+        using var store = new TestStore(_storage);
         var memory = TestImages.Memory(1, 100);
         store.Create("a", memory);
         var name = new FileInfo(store.Packs[0]).Name;
@@ -42,10 +46,10 @@ public sealed class DamageTests
     [Fact]
     public void Damage_anywhere_in_a_page_map_is_found()
     {
-        using var store = new TestStore();
+        using var store = new TestStore(_storage);
         store.Create("b", TestImages.Memory(2, 64));
         store.Create("a", TestImages.Memory(6, 200));
-        var map = Path.Combine(store.Domain, MapNames.Of(MapOf(store, "a")));
+        var map = store.FileOf(MapNames.Of(MapOf(store, "a")));
         Damage(map, 6, () => Assert.Contains(Failure(() => store.Read("a")), new[] { ImageFailure.DigestMismatch, ImageFailure.Truncated }));
         store.Read("a");
     }
@@ -53,7 +57,7 @@ public sealed class DamageTests
     [Fact]
     public void Damage_anywhere_in_a_manifest_is_found()
     {
-        using var store = new TestStore();
+        using var store = new TestStore(_storage);
         var digest = store.Create("a", TestImages.Memory(1, 10));
         Damage(Path.Combine(store.Root, "blobs", "sha256", digest.Hex), 7, () => Assert.Equal(ImageFailure.DigestMismatch, Failure(() => store.Read("a"))));
         store.Read("a");
@@ -62,7 +66,7 @@ public sealed class DamageTests
     [Fact]
     public void Missing_files_are_named()
     {
-        using var store = new TestStore();
+        using var store = new TestStore(_storage);
         store.Create("a", TestImages.Memory(1, 10));
         var pack = store.Packs[0];
         File.Move(pack, pack + ".away");
@@ -78,7 +82,7 @@ public sealed class DamageTests
     [Fact]
     public void A_pack_under_the_name_of_another_is_refused()
     {
-        using var store = new TestStore();
+        using var store = new TestStore(_storage);
         store.Create("a", TestImages.Pages(1, 3, 5));
         var first = store.Packs[0];
         store.Create("b", TestImages.Pages(7, 9, 11));
