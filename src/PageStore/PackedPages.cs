@@ -25,13 +25,19 @@ public sealed class PackedPages : IPageStorage
     /// <param name="domain">Where new images go; those of other domains are read all the same.</param>
     /// <exception cref="ImageException">InvalidName; Malformed, LimitExceeded, UnsupportedVersion, NotFound: packs.json cannot be read.</exception>
     public PackedPages(string storeRoot, StoreFiles files, string domain = DefaultDomain)
+        : this(storeRoot, files, domain, S3Times.Default)
+    {
+    }
+
+    /// <param name="times">For tests that do not want to wait.</param>
+    internal PackedPages(string storeRoot, StoreFiles files, string domain, S3Times times)
     {
         if (!ImageStore.IsValidName(domain))
             throw new ImageException(ImageFailure.InvalidName, $"\"{domain}\" cannot name a dedup domain: use letters, digits, dots, underscores and hyphens, beginning with a letter or digit");
         _root = Path.GetFullPath(storeRoot);
         _files = files;
         if (PackPlacement.TryRead(Path.Combine(_root, PackPlacement.FileName)) is { } placement)
-            Remote = new RemoteStorage(placement, StoreSetup.CacheOf(_root));
+            Remote = new RemoteStorage(placement, StoreSetup.CacheOf(_root), times);
         _written = Domain(domain);
     }
 

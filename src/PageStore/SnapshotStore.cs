@@ -25,9 +25,12 @@ public sealed class SnapshotStore
 
     /// <summary>Opens the store in <paramref name="directory"/>, making it when it is missing, and removes what crashed writers left.</summary>
     /// <exception cref="ImageException">WriteFailed: the directory cannot be made; InvalidName: the domain; Malformed, LimitExceeded, UnsupportedVersion, NotFound: packs.json cannot be read.</exception>
-    public static SnapshotStore Open(string directory, StoreFiles files, string domain = PackedPages.DefaultDomain)
+    public static SnapshotStore Open(string directory, StoreFiles files, string domain = PackedPages.DefaultDomain) => Open(directory, files, domain, S3Times.Default);
+
+    /// <param name="times">For tests that do not want to wait.</param>
+    internal static SnapshotStore Open(string directory, StoreFiles files, string domain, S3Times times)
     {
-        var pages = new PackedPages(directory, files, domain);
+        var pages = new PackedPages(directory, files, domain, times);
         return new SnapshotStore(ImageStore.Open(directory, files, pages), pages);
     }
 

@@ -12,11 +12,11 @@ internal sealed class RemoteStorage
 
     private readonly S3Bucket _bucket;
 
-    public RemoteStorage(PackPlacement placement, string cacheDirectory, S3Bucket? bucket = null)
+    public RemoteStorage(PackPlacement placement, string cacheDirectory, S3Times times)
     {
         Placement = placement;
-        Statistics = bucket?.Statistics ?? new RemoteStatistics();
-        _bucket = bucket ?? new S3Bucket(placement, Statistics);
+        Statistics = new RemoteStatistics();
+        _bucket = new S3Bucket(placement, Statistics, times);
         Cache = new BlockCache(cacheDirectory, placement.CacheBytes, Statistics);
         Fetches = new BlockFetches(Cache);
     }

@@ -26,10 +26,10 @@ internal sealed class S3Bucket : IDisposable
     private readonly Lazy<AmazonS3Client> _client;
     private readonly SemaphoreSlim _slots = new(PageStoreLimits.RemoteRequestsAtOnce);
 
-    public S3Bucket(PackPlacement placement, RemoteStatistics statistics, S3Times? times = null, int listPage = 1000)
+    public S3Bucket(PackPlacement placement, RemoteStatistics statistics, S3Times times, int listPage = 1000)
     {
         _placement = placement;
-        _times = times ?? S3Times.Default;
+        _times = times;
         _listPage = listPage;
         Statistics = statistics;
         _http = new S3HttpClients(statistics, _times);
@@ -38,8 +38,6 @@ internal sealed class S3Bucket : IDisposable
     }
 
     public RemoteStatistics Statistics { get; }
-
-    public S3Times Times => _times;
 
     private string Endpoint => _placement.Endpoint?.GetLeftPart(UriPartial.Authority) ?? $"the object store of region {_placement.Region}";
 

@@ -39,12 +39,12 @@ internal static class S3Failures
     public static bool IsBrokenAnswer(Exception cause) => cause is IOException or HttpRequestException or System.Net.Sockets.SocketException;
 
     /// <summary>Everything that the SDK, the network or the time limit throws.</summary>
-    public static bool IsRefusal(Exception cause) => cause is AmazonServiceException or AmazonClientException or OperationCanceledException || IsBrokenAnswer(cause);
+    public static bool IsRefusal(Exception cause) => cause is AmazonServiceException or AmazonClientException or OperationCanceledException or TimeoutException || IsBrokenAnswer(cause);
 
     private static string Explain(Exception cause, string endpoint) => cause switch
     {
         AmazonS3Exception { StatusCode: > 0 } s3 => $"HTTP {(int)s3.StatusCode} {s3.ErrorCode}: {Sentence(s3.Message)}; {Cure(s3)}",
-        OperationCanceledException => $"{endpoint} did not answer in time; check the network, and that the store's endpoint is right (`snapshots init` changes it)",
+        OperationCanceledException or TimeoutException => $"{endpoint} did not answer in time; check the network, and that the store's endpoint is right (`snapshots init` changes it)",
         AmazonClientException or AmazonServiceException when IsAboutCredentials(cause) =>
             "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
         _ => $"{endpoint} cannot be reached: {Sentence(Innermost(cause).Message)}; check the network, and that the store's endpoint is right (`snapshots init` changes it)",

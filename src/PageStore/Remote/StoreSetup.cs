@@ -37,7 +37,7 @@ public static class StoreSetup
                 if (old is not null)
                     wanted = wanted with { StoreId = old.StoreId };
                 Write(path + NewSuffix, wanted.Encode());
-                new RemoteStorage(wanted, CacheOf(root)).TakeOwnership();
+                new RemoteStorage(wanted, CacheOf(root), S3Times.Default).TakeOwnership();
                 File.Move(path + NewSuffix, path, overwrite: true);
                 files.SyncDirectory(root);
                 return wanted;

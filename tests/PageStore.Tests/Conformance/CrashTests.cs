@@ -13,7 +13,9 @@ public abstract class CrashTests
 
     private protected CrashTests(Storage storage) => _storage = storage;
 
-    private const int Rounds = 25;
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
+
+    private int Rounds => _storage == Storage.S3 ? 8 : 25;
 
     private static string Host => Path.Combine(AppContext.BaseDirectory.Replace("PageStore.Tests", "PageStoreHost", StringComparison.Ordinal), "Snapshots.PageStoreHost.dll");
 
@@ -26,7 +28,7 @@ public abstract class CrashTests
         for (var round = 0; round < Rounds; round++)
         {
             using var process = Start(store.Root, $"r{round}", round * 100, 1000);
-            var lines = random.Next(1, 12);
+            var lines = random.Next(1, _storage == Storage.S3 ? 5 : 12);
             var uncertain = default(string);
             for (string? line; lines-- > 0 && (line = process.StandardOutput.ReadLine()) is not null;)
                 Apply(line, expected, ref uncertain);
@@ -48,7 +50,7 @@ public abstract class CrashTests
     public void Three_processes_that_make_remove_and_collect_side_by_side_break_nothing()
     {
         using var store = new TestStore(_storage);
-        var processes = Enumerable.Range(0, 3).Select(i => Start(store.Root, $"p{i}", i * 1000, 25)).ToList();
+        var processes = Enumerable.Range(0, 3).Select(i => Start(store.Root, $"p{i}", i * 1000, _storage == Storage.S3 ? 10 : 25)).ToList();
         var expected = new HashSet<string>(StringComparer.Ordinal);
         foreach (var process in processes)
         {
@@ -66,7 +68,7 @@ public abstract class CrashTests
     }
 
     /// <param name="uncertain">A name whose removal had begun when its process was killed.</param>
-    private static void AssertWhole(TestStore store, HashSet<string> expected, string killed, string? uncertain)
+    private void AssertWhole(TestStore store, HashSet<string> expected, string killed, string? uncertain)
     {
         // Opening removes what the dead left.
         var opened = store.Open();
@@ -88,6 +90,17 @@ public abstract class CrashTests
         expected.UnionWith(names);
         // Nothing lies about that no name reaches, but for parts of packs.
         var usage = StoreUsage.Measure(opened);
+        if (_storage == Storage.S3)
+        {
+            // What a process sent before it was killed may arrive after the collection: the next one finds it.
+            var clock = Stopwatch.StartNew();
+            while (StoreUsage.Measure(opened).StoredBytes != store.StoredBytes)
+            {
+                Assert.True(clock.Elapsed < Limit, "something that nothing reaches stays");
+                opened.Images.CollectGarbage();
+            }
+            return;
+        }
         Assert.Equal(usage.StoredBytes, store.StoredBytes);
     }
 

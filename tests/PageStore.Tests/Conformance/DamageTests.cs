@@ -12,7 +12,8 @@ public abstract class DamageTests
 
     private protected DamageTests(Storage storage) => _storage = storage;
 
-    private const int Tries = 4000;
+    // Over a bucket each asks a server a dozen times.
+    private int Tries => _storage == Storage.S3 ? 400 : 4000;
 
     [Fact]
     public void Damage_anywhere_in_a_pack_is_found()
@@ -20,12 +21,12 @@ public abstract class DamageTests
         using var store = new TestStore(_storage);
         var memory = TestImages.Memory(1, 100);
         store.Create("a", memory);
-        var name = new FileInfo(store.Packs[0]).Name;
-        Assert.True(PackName.TryParse("packs/" + name, out var pack));
+        Assert.True(PackName.TryParse(store.NameOf(store.Packs[0]), out var pack));
         var domain = store.Store.Pages.Domain("default");
         var readable = 0;
         Damage(store.Packs[0], 5, () =>
         {
+            store.DropCache();
             var found = PackCheck.Run(domain, pack, 0);
             Assert.False(found.IsGood);
             // The page table is of no use to a reader; all else that is damaged stops it, and what it hands out is right.
@@ -50,7 +51,11 @@ public abstract class DamageTests
         store.Create("b", TestImages.Memory(2, 64));
         store.Create("a", TestImages.Memory(6, 200));
         var map = store.FileOf(MapNames.Of(MapOf(store, "a")));
-        Damage(map, 6, () => Assert.Contains(Failure(() => store.Read("a")), new[] { ImageFailure.DigestMismatch, ImageFailure.Truncated }));
+        Damage(map, 6, () =>
+        {
+            store.DropCache();
+            Assert.Contains(Failure(() => store.Read("a")), new[] { ImageFailure.DigestMismatch, ImageFailure.Truncated });
+        });
         store.Read("a");
     }
 
@@ -72,7 +77,7 @@ public abstract class DamageTests
         File.Move(pack, pack + ".away");
         var failure = Assert.Throws<ImageException>(() => store.Read("a"));
         Assert.Equal(ImageFailure.NotFound, failure.Failure);
-        Assert.Contains(Path.GetFileNameWithoutExtension(pack), failure.Message, StringComparison.Ordinal);
+        Assert.Contains(Path.GetFileName(pack)[..64], failure.Message, StringComparison.Ordinal);
         File.Move(pack + ".away", pack);
         File.Delete(store.Maps[0]);
         Assert.Equal(ImageFailure.NotFound, Failure(() => store.Read("a")));
@@ -97,7 +102,7 @@ public abstract class DamageTests
     }
 
     /// <summary>Flips one bit, or cuts or lengthens the file; then asks; then makes it good again.</summary>
-    private static void Damage(string path, int seed, Action ask)
+    private void Damage(string path, int seed, Action ask)
     {
         var good = File.ReadAllBytes(path);
         var random = new Random(seed);
