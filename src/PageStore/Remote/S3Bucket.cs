@@ -179,11 +179,14 @@ internal sealed class S3Bucket : IDisposable
         var answer = new S3Answer(version ?? string.Empty, 0, 0);
         for (var attempt = 1; ; attempt++)
         {
+            // Before there is one the SDK repeats by itself.
+            var answered = false;
             try
             {
                 var rest = destination[answer.Bytes..];
                 var request = new GetObjectRequest { BucketName = _placement.Bucket, Key = key, ByteRange = new ByteRange(offset + answer.Bytes, offset + destination.Length - 1), EtagToMatch = version };
                 using var response = await _client.Value.GetObjectAsync(request, limit).ConfigureAwait(false);
+                answered = true;
                 // The next attempt must go on with the same contents.
                 version ??= response.ETag;
                 answer = answer with { Version = response.ETag, LengthBytes = LengthOf(response, offset + answer.Bytes) };
@@ -199,7 +202,7 @@ internal sealed class S3Bucket : IDisposable
                 }
                 return answer;
             }
-            catch (Exception broken) when (S3Failures.IsBrokenAnswer(broken) && attempt < _times.Attempts && !limit.IsCancellationRequested)
+            catch (Exception broken) when (answered && S3Failures.IsBrokenAnswer(broken) && attempt < _times.Attempts && !limit.IsCancellationRequested)
             {
                 Statistics.CountResumed();
                 // Growing pauses: a server that breaks answers off has too much to do.

@@ -33,9 +33,7 @@ internal static class S3Failures
     /// <summary>The server does not know conditional puts.</summary>
     public static bool IsNotImplemented(AmazonS3Exception cause) => cause.StatusCode == HttpStatusCode.NotImplemented;
 
-    /// <summary>
-    /// The answer itself broke off, so that asking for the rest is worth it. What the server said with a status the SDK has repeated already as often as is good.
-    /// </summary>
+    /// <summary>The network, not the server's word.</summary>
     public static bool IsBrokenAnswer(Exception cause) => cause is IOException or HttpRequestException or System.Net.Sockets.SocketException;
 
     /// <summary>Everything that the SDK, the network or the time limit throws.</summary>

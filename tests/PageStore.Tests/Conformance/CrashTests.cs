@@ -15,7 +15,7 @@ public abstract class CrashTests
 
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
 
-    private int Rounds => _storage == Storage.S3 ? 8 : 25;
+    private int Rounds => _storage == Storage.S3 ? 7 : 25;
 
     private static string Host => Path.Combine(AppContext.BaseDirectory.Replace("PageStore.Tests", "PageStoreHost", StringComparison.Ordinal), "Snapshots.PageStoreHost.dll");
 
@@ -50,7 +50,7 @@ public abstract class CrashTests
     public void Three_processes_that_make_remove_and_collect_side_by_side_break_nothing()
     {
         using var store = new TestStore(_storage);
-        var processes = Enumerable.Range(0, 3).Select(i => Start(store.Root, $"p{i}", i * 1000, _storage == Storage.S3 ? 10 : 25)).ToList();
+        var processes = Enumerable.Range(0, 3).Select(i => Start(store.Root, $"p{i}", i * 1000, _storage == Storage.S3 ? 6 : 25)).ToList();
         var expected = new HashSet<string>(StringComparer.Ordinal);
         foreach (var process in processes)
         {

@@ -1,5 +1,6 @@
 // The S3 server of the tests and of scripts/shaped-s3: node server.js DIRECTORY BUCKET [ADDRESS [PORT]]
 //
+// With S3_DELAY_MS each request is answered so much later, and the first of a connection twice as late: a link whose round trip takes so long.
 // Says "listening on PORT" on stdout, and ends when its stdin does: it does not outlive who started it.
 // s3rver keeps each object as DIRECTORY/BUCKET/KEY._S3rver_object. Two things are made here as S3 promises them, which s3rver's file store does not:
 // an object appears whole or not at all, and deleting the last of a folder does not take the folder from under a put.
@@ -80,6 +81,17 @@ if (process.env.S3_CONDITIONAL) {
         return;
       }
     }
+    await next();
+  });
+}
+
+const delay = Number(process.env.S3_DELAY_MS || 0);
+if (delay > 0) {
+  const known = new WeakSet();
+  server.middleware.unshift(async (ctx, next) => {
+    const first = !known.has(ctx.req.socket);
+    known.add(ctx.req.socket);
+    await new Promise(resolve => setTimeout(resolve, first ? 2 * delay : delay));
     await next();
   });
 }
