@@ -79,7 +79,7 @@ public sealed class PackedPages : IPageStorage
         var domain = Domain(pages.Map.Domain);
         var map = domain.ReadMap(pages);
         // What is open here outlives its removal; elsewhere it has to be claimed.
-        var claim = domain.Storage.IsRemote ? domain.ClaimForReader(map.Packs) : null;
+        var claim = domain.Storage.IsRemote ? Claim(domain, map) : null;
         try
         {
             return Open(domain, map, pages, claim);
@@ -120,6 +120,18 @@ public sealed class PackedPages : IPageStorage
     }
 
     internal DedupDomain Domain(string name) => _domains.GetOrAdd(name, added => new DedupDomain(_root, added, _files, Remote));
+
+    private static Pin Claim(DedupDomain domain, PageMap map)
+    {
+        try
+        {
+            return domain.ClaimForReader(map.Packs);
+        }
+        catch (Exception cause) when (cause is IOException or UnauthorizedAccessException)
+        {
+            throw new ImageException(ImageFailure.NotFound, $"{domain.Incoming}: cannot note what is read: {cause.Message}; run as the store's owner, and free space on that file system", cause);
+        }
+    }
 
     private static PackedPageReader Open(DedupDomain domain, PageMap map, PageBlob pages, Pin? claim) =>
         new(map, domain.OpenPacks(map.Packs), pages.LengthBytes, $"the page map {Convert.ToHexStringLower(pages.Map.Sha256.Span)[..12]}", claim);

@@ -48,13 +48,13 @@ public static class PageStoreLimits
     public const int MaxPrefixLength = 512;
 
     /// <summary>
-    /// What the disk cache keeps, checks and fetches: ranges so long, aligned in their object. Larger ones carry more that nobody asked for when single pages are
-    /// wanted, smaller ones more checksums; docs/page-store.md has the numbers.
+    /// What the disk cache keeps, checks and fetches: ranges so long, aligned in their object. What is fetched is rounded to them at both ends, which is much
+    /// when single pages are wanted; for long reads they make no difference. docs/page-store.md has the numbers.
     /// </summary>
-    public const int CacheBlockBytes = 16 << 10;
+    public const int CacheBlockBytes = 4 << 10;
 
     /// <summary>Blocks that lie in one file of the cache: 1 MiB.</summary>
-    public const int BlocksPerCacheFile = 64;
+    public const int BlocksPerCacheFile = 256;
 
     /// <summary>Below, one image would drive its own blocks out.</summary>
     public const long MinCacheBytes = 16L << 20;

@@ -15,9 +15,9 @@ namespace Snapshots.PageStore.Cache;
 //          │ 32  u64  which MiB of it                                      │
 //          │ 40  zeros                                                     │
 //       64 ├───────────────────────────────────────────────────────────────┤
-//          │ for each of 64 blocks: XxHash128 of its contents, seeded with │ table
-//          │ key and number; zeros: it is not here                         │
-//     4096 ├───────────────────────────────────────────────────────────────┤
+//          │ for each of 256 blocks: XxHash128 of its contents, seeded     │ table
+//          │ with key and number; zeros: it is not here                    │
+//     8192 ├───────────────────────────────────────────────────────────────┤
 //          │ block 0 │ block 1 │ …                                         │ data
 //          └───────────────────────────────────────────────────────────────┘
 //
@@ -34,7 +34,7 @@ internal readonly record struct CacheKey(UInt128 Value)
 /// <summary>Header and table of a file of the disk cache, as drawn above, and where it lies.</summary>
 internal sealed class CacheFile
 {
-    public const int DataOffset = 4096;
+    public const int DataOffset = (HeadBytes + 4095) / 4096 * 4096;
     public const int FileBytes = PageStoreLimits.BlocksPerCacheFile * PageStoreLimits.CacheBlockBytes;
 
     private const uint Version = 1;

@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using Snapshots.Images;
 using Snapshots.Images.V1;
 using Snapshots.PageStore.Maps;
@@ -87,10 +88,11 @@ internal sealed class DedupDomain
                     pin.Add(pack);
                 return pin;
             }
-            catch
+            catch (IOException)
             {
+                // A full disk has no room for the list: claim all, without one.
                 pin.Dispose();
-                throw;
+                return Pin.Create(Incoming, everything: true);
             }
         }
     }
@@ -195,13 +197,23 @@ internal sealed class DedupDomain
                 open(i);
             return;
         }
-        try
+        // Threads of its own: those of the pool are needed for the answers, and it is slow to add any.
+        var next = -1;
+        ExceptionDispatchInfo? failed = null;
+        var threads = Enumerable.Range(0, Math.Min(count, PageStoreLimits.PacksOpenedAtOnce)).Select(_ => new Thread(() =>
         {
-            Parallel.For(0, count, new ParallelOptions { MaxDegreeOfParallelism = PageStoreLimits.PacksOpenedAtOnce }, open);
-        }
-        catch (AggregateException several)
-        {
-            System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(several.InnerExceptions[0]);
-        }
+            try
+            {
+                for (int i; failed is null && (i = Interlocked.Increment(ref next)) < count;)
+                    open(i);
+            }
+            catch (Exception problem)
+            {
+                Interlocked.CompareExchange(ref failed, ExceptionDispatchInfo.Capture(problem), null);
+            }
+        })).ToList();
+        threads.ForEach(thread => thread.Start());
+        threads.ForEach(thread => thread.Join());
+        failed?.Throw();
     }
 }

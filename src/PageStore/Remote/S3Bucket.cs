@@ -188,8 +188,8 @@ internal sealed class S3Bucket : IDisposable
                 using var response = await _client.Value.GetObjectAsync(request, limit).ConfigureAwait(false);
                 answered = true;
                 // The next attempt must go on with the same contents.
-                version ??= response.ETag;
-                answer = answer with { Version = response.ETag, LengthBytes = LengthOf(response, offset + answer.Bytes) };
+                version ??= string.IsNullOrEmpty(response.ETag) ? throw new AmazonS3Exception("the server gives the object no ETag") : response.ETag;
+                answer = answer with { Version = version, LengthBytes = LengthOf(response, offset + answer.Bytes) };
                 var expected = (int)Math.Min(rest.Length, answer.LengthBytes - offset - answer.Bytes);
                 for (var got = 0; got < expected;)
                 {

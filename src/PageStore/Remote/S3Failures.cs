@@ -42,6 +42,7 @@ internal static class S3Failures
     private static string Explain(Exception cause, string endpoint) => cause switch
     {
         AmazonS3Exception { StatusCode: > 0 } s3 => $"HTTP {(int)s3.StatusCode} {s3.ErrorCode}: {Sentence(s3.Message)}; {Cure(s3)}",
+        AmazonS3Exception { InnerException: null } s3 => $"{Sentence(s3.Message)}, which S3 promises; use another server",
         OperationCanceledException or TimeoutException => $"{endpoint} did not answer in time; check the network, and that the store's endpoint is right (`snapshots init` changes it)",
         AmazonClientException or AmazonServiceException when IsAboutCredentials(cause) =>
             "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
