@@ -78,7 +78,7 @@ internal sealed class TestStore : IDisposable
     public void Dispose()
     {
         _directory.Delete(recursive: true);
-        if (_storage == Storage.S3)
+        if (_objects != Root)
             Directory.Delete(_objects, recursive: true);
     }
 

@@ -7,8 +7,8 @@ namespace Snapshots.PageStore.Cache;
 /// Blocks of remote objects on the local disk, up to a size; the files used longest ago go first. It may forget anything at any time and never fails: what it
 /// cannot read it does not have, and what it cannot write it does not take (<see cref="RemoteStatistics"/> counts both). Safe for use by several threads and processes.
 /// <code>
-///   STORE/cache/3f/3f9c….7       one MiB of one object (CacheFile)
-///   STORE/cache/lock             locked by who makes room
+///   STORE/cache/3f/3f9c…-a8e6….7     one MiB of one object: hash of its address, hash of address and ETag, which MiB (CacheFile)
+///   STORE/cache/lock                 locked by who makes room
 /// </code>
 /// </summary>
 internal sealed class BlockCache
@@ -89,6 +89,21 @@ internal sealed class BlockCache
             {
                 // It is gone, or the disk is broken: who asks reads past the cache anyway.
             }
+        }
+    }
+
+    /// <summary>Drops all blocks of an object that is deleted. One that a reader fetches at this moment may stay, until it is the oldest.</summary>
+    public void Drop(string address)
+    {
+        var (folder, pattern) = CacheFile.AllOf(_directory, CacheKey.AddressOf(address));
+        try
+        {
+            foreach (var path in Directory.EnumerateFiles(folder, pattern))
+                File.Delete(path);
+        }
+        catch (Exception cause) when (cause is IOException or UnauthorizedAccessException)
+        {
+            // Nothing of it is here, or the disk is broken: nobody asks for these blocks again.
         }
     }
 

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Globalization;
 using System.IO.Hashing;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
@@ -25,10 +26,12 @@ namespace Snapshots.PageStore.Cache;
 // the object's ETag), and what a crash, a full disk or anything else has spoilt has the wrong checksum, which is as good as not being here. So a file needs
 // no temporary name: it is good block by block. Nothing is flushed, and a file may go at any time.
 
-/// <summary>Which object: address and ETag as one number.</summary>
-internal readonly record struct CacheKey(UInt128 Value)
+/// <summary>Which object, as two hashes: of its address, and of address and ETag.</summary>
+internal readonly record struct CacheKey(ulong Address, UInt128 Value)
 {
-    public static CacheKey Of(string address, string version) => new(XxHash128.HashToUInt128(Encoding.UTF8.GetBytes($"{address}\n{version}")));
+    public static CacheKey Of(string address, string version) => new(AddressOf(address), XxHash128.HashToUInt128(Encoding.UTF8.GetBytes($"{address}\n{version}")));
+
+    public static ulong AddressOf(string address) => XxHash64.HashToUInt64(Encoding.UTF8.GetBytes(address));
 }
 
 /// <summary>Header and table of a file of the disk cache, as drawn above, and where it lies.</summary>
@@ -50,9 +53,14 @@ internal sealed class CacheFile
 
     public static string PathOf(string directory, CacheKey key, long number)
     {
-        var hex = key.Value.ToString("x32", System.Globalization.CultureInfo.InvariantCulture);
-        return Path.Combine(directory, hex[..2], string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{hex}.{number}"));
+        return Path.Combine(FolderOf(directory, key.Address), string.Create(CultureInfo.InvariantCulture, $"{key.Address:x16}-{key.Value:x32}.{number}"));
     }
+
+    /// <summary>Where all files of an object lie, with others, and how the names of its files begin, whatever its ETag.</summary>
+    public static (string Folder, string Pattern) AllOf(string directory, ulong address) =>
+        (FolderOf(directory, address), string.Create(CultureInfo.InvariantCulture, $"{address:x16}-*"));
+
+    private static string FolderOf(string directory, ulong address) => Path.Combine(directory, (address >> 56).ToString("x2", CultureInfo.InvariantCulture));
 
     /// <summary>A file without blocks.</summary>
     public static CacheFile Empty(CacheKey key, long number)

@@ -22,8 +22,11 @@ internal sealed class CachedPackStorage(S3PackStorage remote, RemoteStorage stor
 
     public bool PutIfAbsent(string name, string path) => remote.PutIfAbsent(name, path);
 
-    // Its blocks stay in the cache until they are the oldest: nobody asks for them again, since another object of the name has another ETag.
-    public void Delete(string name) => remote.Delete(name);
+    public void Delete(string name)
+    {
+        remote.Delete(name);
+        store.Cache.Drop(remote.LocationOf(name));
+    }
 }
 
 /// <summary>
@@ -31,7 +34,7 @@ internal sealed class CachedPackStorage(S3PackStorage remote, RemoteStorage stor
 /// <code>
 /// 1. Blocks of the range that the cache has.
 /// 2. The others by ranged requests: blocks that follow one another by one, up to 1 MiB; several at once.
-/// 3. Who has read more than 1 MiB in order gets the next blocks fetched before they are asked for: half of what was read, up to 8 MiB.
+/// 3. Who has read more than 1 MiB in order, with few gaps, gets the next blocks fetched before they are asked for: half of what was read, up to 8 MiB.
 /// </code>
 /// Thread-safe.
 /// </summary>
@@ -135,9 +138,10 @@ internal sealed class CachedPackObject(S3PackObject remote, RemoteStorage store)
     {
         lock (_gate)
         {
-            // Several threads that read one after the other's piece are in order too, if not exactly.
             var inOrder = Math.Abs(offset - _expected) <= PageStoreLimits.RemoteRangeBytes;
-            _readInOrder = inOrder ? _readInOrder + length : length;
+            // What was left out counts fourfold: who reads less than four fifths, a working set in the order of addresses, would pay for all of it.
+            var skipped = Math.Max(0, offset - _expected);
+            _readInOrder = inOrder ? Math.Max(0, _readInOrder + length - (4 * skipped)) : length;
             _expected = inOrder ? Math.Max(_expected, offset + length) : offset + length;
             if (!inOrder)
                 _aheadEnd = 0;

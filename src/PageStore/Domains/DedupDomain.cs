@@ -48,8 +48,12 @@ internal sealed class DedupDomain
     {
         if (Directory.Exists(Incoming))
             return;
-        Directory.CreateDirectory(Path.Combine(Root, "packs"));
-        Directory.CreateDirectory(Path.Combine(Root, "maps"));
+        Directory.CreateDirectory(Root);
+        if (!Storage.IsRemote)
+        {
+            Directory.CreateDirectory(Path.Combine(Root, "packs"));
+            Directory.CreateDirectory(Path.Combine(Root, "maps"));
+        }
         foreach (var directory in new[] { Root, Path.GetDirectoryName(Root)!, Path.GetDirectoryName(_lockFile)! })
             _files.SyncDirectory(directory);
         // Last: where it is, all is.

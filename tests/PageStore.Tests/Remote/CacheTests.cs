@@ -51,6 +51,20 @@ public sealed class CacheTests : IDisposable
     }
 
     [Fact]
+    public void Who_reads_in_order_but_leaves_much_out_is_fetched_nothing_ahead()
+    {
+        _store.Create("a", Memory);
+        using var image = _store.Store.Images.OpenImage("a");
+        var before = _store.Statistics.ReceivedBytes;
+        var frames = 0;
+        for (ulong page = 0; page + 8 < 1000; page += 16, frames++)
+            image.Pages.Read(page * 4096, new byte[8 * 4096]);
+        Assert.True(frames * 8 * 4096 > PageStoreLimits.ReadAheadAfterBytes);
+        image.Dispose(); // Waits for what is fetched ahead.
+        Assert.InRange(_store.Statistics.ReceivedBytes - before, frames * (32 << 10), frames * ((32 << 10) + (2 * Block)));
+    }
+
+    [Fact]
     public void Threads_that_want_the_same_block_share_one_request()
     {
         _store.Create("a", Memory);
@@ -180,6 +194,7 @@ public sealed class CacheTests : IDisposable
         Assert.Equal(Memory, _store.Read("a"));
         _store.Store.Images.Remove("a");
         Assert.Empty(_store.Packs);
+        Assert.Empty(CacheFiles());
         _store.Create("a", Memory);
         Assert.Equal(Memory, _store.Read("a"));
         var key = Assert.Single(_store.Packs);

@@ -52,7 +52,13 @@ internal sealed class FakeStore : IDisposable
 
     public void Dispose()
     {
-        Server.Dispose();
-        _directory.Delete(recursive: true);
+        try
+        {
+            Server.Dispose();
+        }
+        finally
+        {
+            _directory.Delete(recursive: true);
+        }
     }
 }
