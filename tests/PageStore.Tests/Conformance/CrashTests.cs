@@ -15,7 +15,7 @@ public abstract class CrashTests
 
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
 
-    private int Rounds => _storage == Storage.S3 ? 7 : 25;
+    private int Rounds => _storage == Storage.S3 ? 5 : 25;
 
     private static string Host => Path.Combine(AppContext.BaseDirectory.Replace("PageStore.Tests", "PageStoreHost", StringComparison.Ordinal), "Snapshots.PageStoreHost.dll");
 

@@ -13,7 +13,7 @@ public abstract class DamageTests
     private protected DamageTests(Storage storage) => _storage = storage;
 
     // Over a bucket each asks a server a dozen times.
-    private int Tries => _storage == Storage.S3 ? 400 : 4000;
+    private int Tries => _storage == Storage.S3 ? 200 : 4000;
 
     [Fact]
     public void Damage_anywhere_in_a_pack_is_found()

@@ -62,7 +62,8 @@ public abstract class TransferTests
         store.Images.Remove("a");
         var bad = (byte[])good.Clone();
         var random = new Random(9);
-        for (var round = 0; round < 3000; round++)
+        // The file is what is damaged: where packs lie makes no difference to it.
+        for (var round = 0; round < (_storage == Storage.S3 ? 300 : 3000); round++)
         {
             var at = random.Next(good.Length);
             bad[at] ^= (byte)(1 << random.Next(8));

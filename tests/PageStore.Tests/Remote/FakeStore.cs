@@ -7,12 +7,15 @@ namespace Snapshots.PageStore.Tests.Remote;
 internal sealed class FakeStore : IDisposable
 {
     public static readonly S3Times Quick = new(
-        Connect: TimeSpan.FromSeconds(2), Attempt: TimeSpan.FromSeconds(1), Stall: TimeSpan.FromSeconds(1), Operation: TimeSpan.FromSeconds(5), LeastBytesPerSecond: 1 << 20, Attempts: 2);
+        Connect: TimeSpan.FromSeconds(2), Attempt: TimeSpan.FromSeconds(3), Stall: TimeSpan.FromSeconds(3), Operation: TimeSpan.FromSeconds(10), LeastBytesPerSecond: 1 << 20, Attempts: 2);
 
     private readonly DirectoryInfo _directory = Directory.CreateTempSubdirectory("snapshots-faults-");
 
-    public FakeStore()
+    private readonly S3Times _times;
+
+    public FakeStore(S3Times? times = null)
     {
+        _times = times ?? Quick;
         StoreSetup.Place(Root, TestStore.Files, PackPlacement.Parse("s3://farm/one", Server.Endpoint, PackPlacement.DefaultRegion, PageStoreLimits.MinCacheBytes));
         Store = Open();
         Statistics = Store.RemoteStatistics!;
@@ -34,7 +37,7 @@ internal sealed class FakeStore : IDisposable
     public static bool ReadsPack(FakeRequest request) =>
         request.Method == "GET" && request.Key.Contains("/packs/", StringComparison.Ordinal) && request.Headers["Range"] != "bytes=0-127";
 
-    public SnapshotStore Open() => SnapshotStore.Open(Root, TestStore.Files, PackedPages.DefaultDomain, Quick);
+    public SnapshotStore Open() => SnapshotStore.Open(Root, TestStore.Files, PackedPages.DefaultDomain, _times);
 
     public SnapshotDigest Create(string name, byte[] memory)
     {
