@@ -7,12 +7,17 @@ using Snapshots.PageStore.Packs;
 
 // Measures the page store on the pages of a real snapshot, on one core, contents in the page cache: PageStore.Benchmarks STORE NAME.
 // Every figure is the best of several rounds; rates count uncompressed pages.
+// PageStore.Benchmarks remote STORE NAME [PAGES] reads an image whose packs lie in an object store (RemoteReads); PageStore.Benchmarks make STORE NAME MEBIBYTES makes one.
 const int Rounds = 7;
 const int PieceBytes = 4 << 20;
 
+if (args is ["remote", var remoteStore, var remoteName, .. var count] && (count is [] || int.TryParse(count[0], out _)))
+    return RemoteReads.Run(remoteStore, remoteName, count is [var text] ? int.Parse(text, System.Globalization.CultureInfo.InvariantCulture) : 500);
+if (args is ["make", var madeStore, var madeName, var size] && int.TryParse(size, out var mebibytes))
+    return MadeImage.Run(madeStore, madeName, mebibytes);
 if (args is not [var directory, var name])
 {
-    Console.Error.WriteLine("usage: PageStore.Benchmarks STORE NAME");
+    Console.Error.WriteLine("usage: PageStore.Benchmarks STORE NAME | remote STORE NAME [PAGES] | make STORE NAME MEBIBYTES");
     return 2;
 }
 var store = SnapshotStore.Open(directory, new StoreFiles(DirectoryFlush.Sync, FileLock.Acquire));

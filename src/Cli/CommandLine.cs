@@ -19,6 +19,7 @@ public static class CommandLine
             GlobalOptions.Run,
             GlobalOptions.Json,
             DoctorCommand.Create(),
+            InitCommand.Create(),
             CreateCommand.Create(),
             ListCommand.Create(),
             InspectCommand.Create(),

@@ -16,12 +16,14 @@ internal sealed class PackedPageReader : IPageReader
     private readonly long[] _starts;
     private readonly FrameCache _cache = new();
     private readonly string _source;
+    private readonly IDisposable? _claim;
     private volatile bool _disposed;
 
     /// <param name="packs">Those of the map, in its order; they become the reader's, also when this fails.</param>
     /// <param name="source">For messages.</param>
+    /// <param name="claim">Given up when the reader is disposed; it stays the caller's when this fails.</param>
     /// <exception cref="ImageException">Malformed: the map points outside a pack; NotFound: at frames that were dropped.</exception>
-    public PackedPageReader(PageMap map, PackFile[] packs, ulong lengthBytes, string source)
+    public PackedPageReader(PageMap map, PackFile[] packs, ulong lengthBytes, string source, IDisposable? claim = null)
     {
         _map = map;
         _packs = packs;
@@ -40,9 +42,10 @@ internal sealed class PackedPageReader : IPageReader
         }
         catch
         {
-            Dispose();
+            Array.ForEach(_packs, pack => pack.Dispose());
             throw;
         }
+        _claim = claim;
     }
 
     public ulong LengthBytes { get; }
@@ -72,6 +75,7 @@ internal sealed class PackedPageReader : IPageReader
     {
         _disposed = true;
         Array.ForEach(_packs, pack => pack.Dispose());
+        _claim?.Dispose();
     }
 
     private void CheckRun(PageRun run)

@@ -14,8 +14,8 @@ namespace Snapshots.PageStore;
 /// 1. Take a pin; begin to read which pages the domain has. Meanwhile the caller gathers pages.
 /// 2. For each segment, on the gatherer's thread: hash its pages; those that are known become runs of the page map (their pack is claimed at the
 ///    first use), the others fill frames of a new pack, in the order in which they came. Full frames are compressed side by side and written.
-/// 3. Finish: last frame, tables, header, page map; all of it on disk, in incoming/.
-/// 4. Publish, under the store's lock: rename packs, then the map. The manifest follows. Then the pin may go.
+/// 3. Finish: last frame, tables, header, page map; all of it on disk, in incoming/. Packs of a remote storage are claimed and stored there.
+/// 4. Publish, under the store's lock: rename packs, then the map (of a remote storage: store the map). The manifest follows. Then the pin may go.
 /// </code>
 /// Memory: the gatherer's buffers, one segment of frames, and about 60 bytes for each page that the domain has. Not thread-safe.
 /// </summary>
@@ -37,6 +37,9 @@ internal sealed class PackedPageWriter : IPageWriter
     private int _packNumber;
     private int _frameCount;
     private (Sha256Value Digest, string Path) _mapFile;
+    private readonly bool _alone;
+    private bool _storesPacks;
+    private bool _published;
 
     /// <param name="pin">New; becomes the writer's.</param>
     /// <param name="alone">Store every page, as if the domain were empty: for images that leave the store.</param>
@@ -44,6 +47,7 @@ internal sealed class PackedPageWriter : IPageWriter
     {
         _domain = domain;
         _pin = pin;
+        _alone = alone;
         _known = alone ? Task.FromResult(KnownPages.None(domain, pin)) : Task.Run(() => KnownPages.Load(domain, pin));
         _gatherer = new PageGatherer(domain.Root, StoreSegment);
     }
@@ -71,6 +75,8 @@ internal sealed class PackedPageWriter : IPageWriter
                 RandomAccess.Write(file, map, 0);
                 RandomAccess.FlushToDisk(file);
             }
+            if (!_alone && _domain.Storage.IsRemote)
+                StorePacks();
             var digest = ByteString.CopyFrom(SHA256.HashData(map));
             return new PageBlob { LengthBytes = _gatherer.LengthBytes, Map = new PageMapReference { Sha256 = digest, LengthBytes = (ulong)map.Length, Domain = _domain.Name } };
         }
@@ -82,9 +88,10 @@ internal sealed class PackedPageWriter : IPageWriter
 
     public void Publish()
     {
-        foreach (var (id, path) in _packs)
-            PublishPack(id, path);
+        if (!_domain.Storage.IsRemote)
+            _packs.ForEach(pack => PublishPack(pack.Id, pack.Path));
         _domain.Storage.PutIfAbsent(MapNames.Of(_mapFile.Digest), _mapFile.Path);
+        _published = true;
     }
 
     public void Dispose()
@@ -105,6 +112,8 @@ internal sealed class PackedPageWriter : IPageWriter
         _packs.ForEach(pack => File.Delete(pack.Path));
         if (_mapFile.Path is { } map)
             File.Delete(map);
+        if (_storesPacks && !_published)
+            _pin.Abandon();
         _pin.Dispose();
     }
 
@@ -118,6 +127,27 @@ internal sealed class PackedPageWriter : IPageWriter
         }
         _domain.Storage.PutIfAbsent((other.Name with { Generation = other.Name.Generation + 1 }).ObjectName, path);
         _domain.Storage.Delete(other.Name.ObjectName);
+    }
+
+    // To a remote storage, where that takes long: before the lock is taken, since a pack that is claimed is neither deleted nor replaced. Until the image has its
+    // name nothing reaches them; if it never gets one, the next who opens the store collects them.
+    private void StorePacks()
+    {
+        _storesPacks = true;
+        foreach (var (id, path) in _packs)
+        {
+            var there = _domain.ClaimOwn(_pin, id);
+            if (there is { } other && IsWhole(other))
+                File.Delete(path);
+            else
+                _domain.Storage.PutIfAbsent(new PackName(id, there is { } thinned ? thinned.Generation + 1 : 0).ObjectName, path);
+        }
+    }
+
+    private bool IsWhole(PackName name)
+    {
+        using var pack = _domain.TryOpenReadable(name);
+        return pack is not null && !pack.Frames.Any(frame => frame.IsDropped);
     }
 
     private void StoreSegment(ReadOnlyMemory<byte> segment)

@@ -2,7 +2,9 @@ using System.Collections.Concurrent;
 using Snapshots.Images;
 using Snapshots.Images.V1;
 using Snapshots.PageStore.Domains;
+using Snapshots.PageStore.Maps;
 using Snapshots.PageStore.Packs;
+using Snapshots.PageStore.Remote;
 
 namespace Snapshots.PageStore;
 
@@ -21,15 +23,26 @@ public sealed class PackedPages : IPageStorage
 
     /// <param name="storeRoot">Directory of the image store.</param>
     /// <param name="domain">Where new images go; those of other domains are read all the same.</param>
-    /// <exception cref="ImageException">InvalidName.</exception>
+    /// <exception cref="ImageException">InvalidName; Malformed, LimitExceeded, UnsupportedVersion, NotFound: packs.json cannot be read.</exception>
     public PackedPages(string storeRoot, StoreFiles files, string domain = DefaultDomain)
+        : this(storeRoot, files, domain, S3Times.Default)
+    {
+    }
+
+    /// <param name="times">For tests that do not want to wait.</param>
+    internal PackedPages(string storeRoot, StoreFiles files, string domain, S3Times times)
     {
         if (!ImageStore.IsValidName(domain))
             throw new ImageException(ImageFailure.InvalidName, $"\"{domain}\" cannot name a dedup domain: use letters, digits, dots, underscores and hyphens, beginning with a letter or digit");
         _root = Path.GetFullPath(storeRoot);
         _files = files;
+        if (PackPlacement.TryRead(Path.Combine(_root, PackPlacement.FileName)) is { } placement)
+            Remote = new RemoteStorage(placement, StoreSetup.CacheOf(_root), times);
         _written = Domain(domain);
     }
+
+    /// <summary>null when packs lie in the store's own directory.</summary>
+    internal RemoteStorage? Remote { get; }
 
     /// <summary>All domains that the store has.</summary>
     internal IReadOnlyList<DedupDomain> Domains
@@ -65,10 +78,25 @@ public sealed class PackedPages : IPageStorage
     {
         var domain = Domain(pages.Map.Domain);
         var map = domain.ReadMap(pages);
-        return new PackedPageReader(map, domain.OpenPacks(map.Packs), pages.LengthBytes, $"the page map {Convert.ToHexStringLower(pages.Map.Sha256.Span)[..12]}");
+        // What is open here outlives its removal; elsewhere it has to be claimed.
+        var claim = domain.Storage.IsRemote ? Claim(domain, map) : null;
+        try
+        {
+            return Open(domain, map, pages, claim);
+        }
+        catch
+        {
+            claim?.Dispose();
+            throw;
+        }
     }
 
-    public void Check(PageBlob pages) => Open(pages).Dispose();
+    public void Check(PageBlob pages)
+    {
+        var domain = Domain(pages.Map.Domain);
+        // No claim: the caller may hold the lock, and keeps nothing open.
+        Open(domain, domain.ReadMap(pages), pages, claim: null).Dispose();
+    }
 
     public (int Files, long Bytes) CollectGarbage(IReadOnlyList<ReachablePages> reachable)
     {
@@ -76,6 +104,8 @@ public sealed class PackedPages : IPageStorage
         var plans = Domains.Select(domain => (Domain: domain, Garbage: FindGarbage(domain, reachable))).ToList();
         var files = 0;
         long bytes = 0;
+        if (plans.Exists(plan => plan.Garbage.Count > 0))
+            Remote?.RequireOwnership();
         foreach (var (domain, garbage) in plans)
         {
             foreach (var stored in garbage)
@@ -89,7 +119,22 @@ public sealed class PackedPages : IPageStorage
         return (files, bytes);
     }
 
-    internal DedupDomain Domain(string name) => _domains.GetOrAdd(name, added => new DedupDomain(_root, added, _files));
+    internal DedupDomain Domain(string name) => _domains.GetOrAdd(name, added => new DedupDomain(_root, added, _files, Remote));
+
+    private static Pin Claim(DedupDomain domain, PageMap map)
+    {
+        try
+        {
+            return domain.ClaimForReader(map.Packs);
+        }
+        catch (Exception cause) when (cause is IOException or UnauthorizedAccessException)
+        {
+            throw new ImageException(ImageFailure.NotFound, $"{domain.Incoming}: cannot note what is read: {cause.Message}; run as the store's owner, and free space on that file system", cause);
+        }
+    }
+
+    private static PackedPageReader Open(DedupDomain domain, PageMap map, PageBlob pages, Pin? claim) =>
+        new(map, domain.OpenPacks(map.Packs), pages.LengthBytes, $"the page map {Convert.ToHexStringLower(pages.Map.Sha256.Span)[..12]}", claim);
 
     private static List<StoredObject> FindGarbage(DedupDomain domain, IReadOnlyList<ReachablePages> reachable)
     {
@@ -113,7 +158,7 @@ public sealed class PackedPages : IPageStorage
         [
             .. domain.Storage.List(MapNames.Prefix).Where(stored => !maps.Contains(stored.Name)),
             .. catalogue.Newest.Values.Where(pack => !packs.Contains(pack.Name.Id) && !pinned.Contains(pack.Name.Id)).Select(pack => new StoredObject(pack.Name.ObjectName, pack.Bytes)),
-            .. catalogue.Superseded,
+            .. catalogue.Superseded.Where(stored => !(PackName.TryParse(stored.Name, out var name) && domain.Storage.IsRemote && pinned.Contains(name.Id))),
         ];
     }
 }

@@ -53,5 +53,40 @@ public sealed class StoreVerbTests : IDisposable
     }
 
     [Fact]
+    public void A_store_is_made_and_keeps_its_packs_itself_unless_told_otherwise()
+    {
+        var run = _program.Run("init", "--json");
+        Assert.Equal((ExitCodes.Ok, ""), (run.ExitCode, run.Errors));
+        Assert.Equal(["store"], JsonDocument.Parse(run.Output).RootElement.EnumerateObject().Select(property => property.Name));
+        Assert.True(Directory.Exists(Path.Combine(_program.Store, "names")));
+    }
+
+    [Theory]
+    [InlineData("--endpoint", "http://127.0.0.1:1")]
+    [InlineData("--cache", "1GiB")]
+    [InlineData("--packs", "farm/one")]
+    [InlineData("--packs", "s3://farm/one", "--cache", "lots")]
+    [InlineData("--packs", "s3://farm/one", "--cache", "1MiB")]
+    [InlineData("--packs", "s3://farm/one", "--endpoint", "nowhere")]
+    [InlineData("--packs", "s3://farm/one", "--endpoint", "http://user:secret@host")]
+    public void What_cannot_be_the_place_of_packs_changes_nothing(params string[] options)
+    {
+        var run = _program.Run(["init", .. options]);
+        Assert.Equal(ExitCodes.Usage, run.ExitCode);
+        Assert.DoesNotContain("secret", run.Errors, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(_program.Store));
+    }
+
+    [Fact]
+    public void A_file_that_says_where_packs_lie_and_breaks_a_rule_is_named()
+    {
+        var file = Path.Combine(Directory.CreateDirectory(_program.Store).FullName, "packs.json");
+        File.WriteAllText(file, "{\"version\":1,\"storage\":\"tape\"}");
+        var run = _program.Run("df");
+        Assert.Equal(ExitCodes.ImageCorrupt, run.ExitCode);
+        Assert.Contains($"{file}: \"storage\"", run.Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Aslr_is_for_workers_that_are_launched() => Assert.Equal(ExitCodes.Usage, _program.Run("create", "web", "--pid", "1", "--aslr").ExitCode);
 }

@@ -57,7 +57,7 @@ public sealed class DiskFullTests : IDisposable
 
     private static byte[] Seeds(string name, int pages) => TestImages.Pages(Enumerable.Range(0, pages).Select(i => (name.Length * 10_001) + (2 * i)));
 
-    private static void Run(string program, params string[] arguments)
+    internal static void Run(string program, params string[] arguments)
     {
         using var process = Process.Start(program, arguments);
         process.WaitForExit();

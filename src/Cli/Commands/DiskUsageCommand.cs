@@ -31,7 +31,7 @@ internal static class DiskUsageCommand
 
     private static StoreUsageReport Shape(StoreUsage usage) => new(
         [.. usage.Snapshots.Select(snapshot => new SnapshotUsageRow(snapshot.Name, snapshot.LogicalBytes, snapshot.StoredBytes, snapshot.ExclusiveBytes, snapshot.FreesBytes))],
-        usage.LogicalBytes, usage.UniqueBytes, usage.StoredBytes, usage.GarbageBytes);
+        usage.LogicalBytes, usage.UniqueBytes, usage.StoredBytes, usage.GarbageBytes, usage.Remote?.Address, usage.Remote?.CacheBytes, usage.Remote?.CacheLimitBytes);
 
     private static void Print(Invocation invocation, StoreUsage usage)
     {
@@ -42,5 +42,7 @@ internal static class DiskUsageCommand
         Console.Out.WriteLine($"pages     {Units.Bytes(usage.LogicalBytes)} in all snapshots, {Units.Bytes(usage.UniqueBytes)} distinct");
         Console.Out.WriteLine($"stored    {Units.Bytes(usage.StoredBytes)} compressed, with manifests and tables");
         Console.Out.WriteLine($"garbage   {Units.Bytes(usage.GarbageBytes)} that no snapshot reaches");
+        if (usage.Remote is { } remote)
+            Console.Out.WriteLine($"packs     in {remote.Address}; {Units.Bytes(remote.CacheBytes)} of the cache's {Units.Bytes(remote.CacheLimitBytes)} in use");
     }
 }

@@ -13,6 +13,7 @@ namespace Snapshots.Cli.Json;
 [JsonSerializable(typeof(CollectedGarbage))]
 [JsonSerializable(typeof(StoreUsageReport))]
 [JsonSerializable(typeof(TransferredSnapshot))]
+[JsonSerializable(typeof(InitialisedStore))]
 [JsonSerializable(typeof(CreatedSnapshot))]
 [JsonSerializable(typeof(IReadOnlyList<RemovedSnapshot>))]
 [JsonSerializable(typeof(IReadOnlyList<CloneRow>))]

@@ -7,8 +7,13 @@ public sealed record StoreProblem(string Subject, string What, bool Proven, bool
 
 public sealed record CollectedGarbage(int RemovedFiles, int RewrittenPacks, long FreedBytes, string? KeptBecause);
 
-public sealed record StoreUsageReport(IReadOnlyList<SnapshotUsageRow> Snapshots, ulong LogicalBytes, ulong UniqueBytes, long StoredBytes, long GarbageBytes);
+/// <param name="Packs">Where they lie; with the two that follow absent when they lie in the store's directory.</param>
+public sealed record StoreUsageReport(
+    IReadOnlyList<SnapshotUsageRow> Snapshots, ulong LogicalBytes, ulong UniqueBytes, long StoredBytes, long GarbageBytes, string? Packs = null, long? CacheBytes = null, long? CacheLimitBytes = null);
 
 public sealed record SnapshotUsageRow(string Name, ulong LogicalBytes, long StoredBytes, long ExclusiveBytes, long FreesBytes);
 
 public sealed record TransferredSnapshot(string Name, string Digest, ulong PagesBytes, long FileBytes, string File);
+
+/// <param name="Packs">Where they lie; with those that follow absent when they lie in the store's directory.</param>
+public sealed record InitialisedStore(string Store, string? Packs, string? Endpoint, string? Region, long? CacheBytes);

@@ -1,7 +1,9 @@
+using System.Runtime.ExceptionServices;
 using Snapshots.Images;
 using Snapshots.Images.V1;
 using Snapshots.PageStore.Maps;
 using Snapshots.PageStore.Packs;
+using Snapshots.PageStore.Remote;
 
 namespace Snapshots.PageStore.Domains;
 
@@ -13,6 +15,7 @@ namespace Snapshots.PageStore.Domains;
 ///   STORE/domains/NAME/incoming/ID.pin        claims of writers that live (Pin)
 ///   STORE/domains/NAME/incoming/ID.N          files being written
 /// </code>
+/// With a remote storage packs and maps lie there under the same names; incoming/ is here all the same.
 /// Thread-safe.
 /// </summary>
 internal sealed class DedupDomain
@@ -20,14 +23,15 @@ internal sealed class DedupDomain
     private readonly StoreFiles _files;
     private readonly string _lockFile;
 
-    public DedupDomain(string storeRoot, string name, StoreFiles files)
+    /// <param name="remote">Where packs and maps lie when they do not lie here.</param>
+    public DedupDomain(string storeRoot, string name, StoreFiles files, RemoteStorage? remote = null)
     {
         _files = files;
         _lockFile = Path.Combine(storeRoot, "lock");
         Name = name;
         Root = Path.Combine(storeRoot, "domains", name);
         Incoming = Path.Combine(Root, "incoming");
-        Storage = new DirectoryPackStorage(Root, files.SyncDirectory);
+        Storage = remote?.StorageOf(name) ?? new DirectoryPackStorage(Root, files.SyncDirectory);
     }
 
     public string Name { get; }
@@ -44,8 +48,12 @@ internal sealed class DedupDomain
     {
         if (Directory.Exists(Incoming))
             return;
-        Directory.CreateDirectory(Path.Combine(Root, "packs"));
-        Directory.CreateDirectory(Path.Combine(Root, "maps"));
+        Directory.CreateDirectory(Root);
+        if (!Storage.IsRemote)
+        {
+            Directory.CreateDirectory(Path.Combine(Root, "packs"));
+            Directory.CreateDirectory(Path.Combine(Root, "maps"));
+        }
         foreach (var directory in new[] { Root, Path.GetDirectoryName(Root)!, Path.GetDirectoryName(_lockFile)! })
             _files.SyncDirectory(directory);
         // Last: where it is, all is.
@@ -70,50 +78,146 @@ internal sealed class DedupDomain
         }
     }
 
+    /// <summary>Claims the packs that a reader of a remote storage is about to open, so that none is deleted while it reads.</summary>
+    /// <exception cref="IOException">The disk refused.</exception>
+    public Pin ClaimForReader(IReadOnlyList<Sha256Value> packs)
+    {
+        using (Lock())
+        {
+            Make();
+            var pin = Pin.Create(Incoming);
+            try
+            {
+                foreach (var pack in packs)
+                    pin.Add(pack);
+                return pin;
+            }
+            catch (IOException)
+            {
+                // A full disk has no room for the list: claim all, without one.
+                pin.Dispose();
+                return Pin.Create(Incoming, everything: true);
+            }
+        }
+    }
+
+    /// <summary>Claims a pack that a writer has made itself and is about to store: from now on nobody deletes or replaces any writing of it.</summary>
+    /// <returns>The newest writing that is there already; null when there is none.</returns>
+    /// <exception cref="IOException">The disk refused.</exception>
+    /// <exception cref="ImageException">NotFound: the storage cannot be asked.</exception>
+    public PackName? ClaimOwn(Pin pin, Sha256Value pack)
+    {
+        using (Lock())
+            pin.Add(pack);
+        return FindNewest(Storage, pack);
+    }
+
     /// <summary>Reads and checks the page map of an image.</summary>
     /// <exception cref="ImageException">NotFound, Truncated, DigestMismatch, Malformed, UnsupportedVersion, LimitExceeded.</exception>
-    public PageMap ReadMap(PageBlob pages)
+    /// <param name="storage">null for the domain's own, with its cache.</param>
+    public PageMap ReadMap(PageBlob pages, IPackStorage? storage = null)
     {
+        storage ??= Storage;
         var digest = Sha256Value.Read(pages.Map.Sha256.Span);
-        using var opened = Storage.TryOpen(MapNames.Of(digest))
-            ?? throw new ImageException(ImageFailure.NotFound, $"{Root}/{MapNames.Of(digest)}: the page map is missing; create the snapshot again");
+        var name = MapNames.Of(digest);
+        using var opened = storage.TryOpen(name, (int)Math.Min(pages.Map.LengthBytes, PageStoreLimits.MaxFirstBytes))
+            ?? throw new ImageException(ImageFailure.NotFound, $"{Storage.LocationOf(name)}: the page map is missing; create the snapshot again");
         if ((ulong)opened.LengthBytes != pages.Map.LengthBytes)
             throw new ImageException(ImageFailure.Truncated, $"{opened.Location}: has {opened.LengthBytes} bytes instead of {pages.Map.LengthBytes}; remove the snapshot and create it again");
         var bytes = new byte[opened.LengthBytes];
         opened.Read(0, bytes);
-        if (Sha256Value.Of(bytes) != digest)
+        if (Sha256Value.Of(bytes) != digest && !(opened.ReadAnew(0, bytes) && Sha256Value.Of(bytes) == digest))
             throw new ImageException(ImageFailure.DigestMismatch, $"{opened.Location}: the page map is damaged (SHA-256 differs); remove the snapshot and create it again");
         return PageMap.Decode(bytes, pages.LengthBytes, opened.Location);
     }
 
-    /// <summary>Opens the newest writing of each of these packs.</summary>
+    /// <summary>Opens a writing of each of these packs that has every frame which names or claims reach; those of a remote storage side by side.</summary>
     /// <exception cref="ImageException">NotFound: one is missing; Truncated, DigestMismatch, Malformed, UnsupportedVersion, LimitExceeded.</exception>
     public PackFile[] OpenPacks(IReadOnlyList<Sha256Value> ids)
     {
-        var packs = new List<PackFile>(ids.Count);
+        var packs = new PackFile[ids.Count];
         try
         {
-            var catalogue = PackCatalogue.Read(Storage);
-            foreach (var id in ids)
-            {
-                if (TryOpen(catalogue, id) is { } pack)
-                {
-                    packs.Add(pack);
-                    continue;
-                }
-                // A collection may have replaced it by a newer writing since it was listed.
-                catalogue = PackCatalogue.Read(Storage);
-                packs.Add(TryOpen(catalogue, id) ?? throw new ImageException(ImageFailure.NotFound, $"{Root}/packs/{id.Hex}: the pack is missing; `snapshots fsck` tells which snapshots need it"));
-            }
-            return [.. packs];
+            OpenEach(ids.Count, i => packs[i] = OpenPack(ids[i]));
+            return packs;
         }
         catch
         {
-            packs.ForEach(pack => pack.Dispose());
+            Array.ForEach(packs, pack => pack?.Dispose());
             throw;
         }
     }
 
-    private PackFile? TryOpen(PackCatalogue catalogue, Sha256Value id) =>
-        catalogue.Newest.TryGetValue(id, out var found) && Storage.TryOpen(found.Name.ObjectName) is { } opened ? PackFile.Open(opened, id) : null;
+    /// <summary>Opens the newest writing of every pack; null for those that are gone by now or cannot be read.</summary>
+    /// <exception cref="ImageException">NotFound: they cannot be listed.</exception>
+    public IReadOnlyList<(PackName Name, PackFile? File)> OpenAll()
+    {
+        var newest = PackCatalogue.Read(Storage).Newest.Values.Select(pack => pack.Name).ToArray();
+        var opened = new (PackName Name, PackFile? File)[newest.Length];
+        OpenEach(newest.Length, i => opened[i] = (newest[i], TryOpenReadable(newest[i])));
+        return opened;
+    }
+
+    /// <summary>null when it is gone or cannot be read; fsck tells why.</summary>
+    public PackFile? TryOpenReadable(PackName name)
+    {
+        try
+        {
+            return TryOpen(Storage, name);
+        }
+        catch (ImageException)
+        {
+            return null;
+        }
+    }
+
+    /// <exception cref="ImageException">It cannot be read.</exception>
+    public static PackFile? TryOpen(IPackStorage storage, PackName name) =>
+        storage.TryOpen(name.ObjectName, PackHeader.Bytes) is { } opened ? PackFile.Open(opened, name.Id) : null;
+
+    private static PackName? FindNewest(IPackStorage storage, Sha256Value id) =>
+        PackCatalogue.Read(storage, id).Newest.TryGetValue(id, out var found) ? found.Name : null;
+
+    // The first writing is there in nearly all cases, and has all frames: newer ones have at most the same. So nothing is listed for it.
+    private PackFile OpenPack(Sha256Value id)
+    {
+        if (TryOpen(Storage, new PackName(id, 0)) is { } first)
+            return first;
+        // A collection may replace one writing by the next between listing and opening.
+        for (var tries = 0; tries < 2; tries++)
+        {
+            if (FindNewest(Storage, id) is { } newest && TryOpen(Storage, newest) is { } pack)
+                return pack;
+        }
+        throw new ImageException(ImageFailure.NotFound, $"{Storage.LocationOf(PackName.Prefix + id.Hex)}: the pack is missing; `snapshots fsck` tells which snapshots need it");
+    }
+
+    /// <summary>One after the other here, side by side where each waits for an answer.</summary>
+    internal void OpenEach(int count, Action<int> open)
+    {
+        if (!Storage.IsRemote || count == 1)
+        {
+            for (var i = 0; i < count; i++)
+                open(i);
+            return;
+        }
+        // Threads of its own: those of the pool are needed for the answers, and it is slow to add any.
+        var next = -1;
+        ExceptionDispatchInfo? failed = null;
+        var threads = Enumerable.Range(0, Math.Min(count, PageStoreLimits.PacksOpenedAtOnce)).Select(_ => new Thread(() =>
+        {
+            try
+            {
+                for (int i; failed is null && (i = Interlocked.Increment(ref next)) < count;)
+                    open(i);
+            }
+            catch (Exception problem)
+            {
+                Interlocked.CompareExchange(ref failed, ExceptionDispatchInfo.Capture(problem), null);
+            }
+        })).ToList();
+        threads.ForEach(thread => thread.Start());
+        threads.ForEach(thread => thread.Join());
+        failed?.Throw();
+    }
 }

@@ -27,15 +27,21 @@ internal sealed class KnownPages
     public static KnownPages None(DedupDomain domain, Pin pin) => new(domain, pin);
 
     /// <summary>Reads the page tables of the domain's packs, up to the limit. What cannot be read is not counted on: fsck is there to tell.</summary>
+    /// <exception cref="ImageException">NotFound: a remote storage cannot be listed.</exception>
     public static KnownPages Load(DedupDomain domain, Pin pin)
     {
         var known = new KnownPages(domain, pin);
-        foreach (var (name, bytes) in PackCatalogue.Read(domain.Storage).Newest.Values)
+        foreach (var group in PackCatalogue.Read(domain.Storage).Newest.Values.Chunk(PageStoreLimits.PacksOpenedAtOnce))
         {
-            // A page has at least its digest in its pack.
-            if (known._pages.Count + (bytes / Sha256Value.Bytes) > PageStoreLimits.MaxKnownPages && !known.HasRoomFor(name))
-                continue;
-            known.TryLoad(name);
+            var tables = new PageTable?[group.Length];
+            domain.OpenEach(group.Length, i =>
+            {
+                // A page has at least its digest in its pack.
+                if (known._pages.Count + (group[i].Bytes / Sha256Value.Bytes) <= PageStoreLimits.MaxKnownPages || known.HasRoomFor(group[i].Name))
+                    tables[i] = known.TryRead(group[i].Name);
+            });
+            foreach (var table in tables.OfType<PageTable>())
+                known.Add(table);
         }
         return known;
     }
@@ -68,43 +74,37 @@ internal sealed class KnownPages
 
     private bool HasRoomFor(PackName name)
     {
-        using var pack = TryOpen(name);
+        using var pack = _domain.TryOpenReadable(name);
         return pack is not null && _pages.Count + pack.Header.PageCount <= PageStoreLimits.MaxKnownPages;
     }
 
-    private void TryLoad(PackName name)
+    private PageTable? TryRead(PackName name)
     {
         try
         {
-            using var pack = TryOpen(name);
-            if (pack is null)
-                return;
-            var table = pack.ReadPageTable();
-            _pages.EnsureCapacity(_pages.Count + pack.Header.PageCount);
-            _packs.Add(new Pack(name) { Id = name.Id });
-            for (var page = 0; page < pack.Header.PageCount; page++)
-            {
-                if (!pack.Frames[page / pack.Header.PagesPerFrame].IsDropped)
-                    _pages.TryAdd(Sha256Value.Read(table.AsSpan(page * Sha256Value.Bytes)), new PageLocation(_packs.Count - 1, page));
-            }
+            using var pack = _domain.TryOpenReadable(name);
+            return pack is null ? null : new PageTable(name, pack.Header, pack.Frames, pack.ReadPageTable());
         }
         catch (ImageException)
         {
-            // Damaged: its pages are stored again, elsewhere.
+            return null; // Damaged: its pages are stored again, elsewhere.
         }
     }
 
-    private PackFile? TryOpen(PackName name)
+    private void Add(PageTable table)
     {
-        try
+        if (_pages.Count + table.Header.PageCount > PageStoreLimits.MaxKnownPages)
+            return;
+        _pages.EnsureCapacity(_pages.Count + table.Header.PageCount);
+        _packs.Add(new Pack(table.Name) { Id = table.Name.Id });
+        for (var page = 0; page < table.Header.PageCount; page++)
         {
-            return _domain.Storage.TryOpen(name.ObjectName) is { } opened ? PackFile.Open(opened, name.Id) : null;
-        }
-        catch (ImageException)
-        {
-            return null;
+            if (!table.Frames[page / table.Header.PagesPerFrame].IsDropped)
+                _pages.TryAdd(Sha256Value.Read(table.Digests.AsSpan(page * Sha256Value.Bytes)), new PageLocation(_packs.Count - 1, page));
         }
     }
+
+    private sealed record PageTable(PackName Name, PackHeader Header, IReadOnlyList<FrameEntry> Frames, byte[] Digests);
 
     private sealed class Pack(PackName? name)
     {

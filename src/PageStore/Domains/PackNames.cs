@@ -48,10 +48,12 @@ internal sealed class PackCatalogue
     /// <summary>Writings that a newer one has replaced: its writer died before it could delete them.</summary>
     public List<StoredObject> Superseded { get; } = [];
 
-    public static PackCatalogue Read(IPackStorage storage)
+    /// <param name="only">This pack alone; null for all.</param>
+    /// <exception cref="Images.ImageException">NotFound: they cannot be listed.</exception>
+    public static PackCatalogue Read(IPackStorage storage, Sha256Value? only = null)
     {
         var catalogue = new PackCatalogue();
-        foreach (var stored in storage.List(PackName.Prefix))
+        foreach (var stored in storage.List(only is { } id ? $"{PackName.Prefix}{id.Hex}." : PackName.Prefix))
         {
             if (!PackName.TryParse(stored.Name, out var name))
                 continue;

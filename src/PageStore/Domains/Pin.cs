@@ -11,7 +11,7 @@ internal sealed record PinnedPacks(IReadOnlySet<Sha256Value> Packs, bool All)
 }
 
 /// <summary>
-/// A writer's claim on a domain: a locked file in incoming/ whose name begins the names of all files that it makes there. One of them lists the packs it
+/// The claim of a writer, or of a reader of a remote storage, on a domain: a locked file in incoming/ whose name begins the names of all files that it makes there. One of them lists the packs it
 /// counts on, so that they are not collected before its image reaches them. The kernel gives up the lock when the writer dies; whoever finds the pin
 /// unlocked, with the store's lock held, removes it with its files. Thread-safe but for Dispose.
 /// </summary>
@@ -30,6 +30,7 @@ internal sealed class Pin : IDisposable
     private readonly Lock _gate = new();
     private long _length;
     private int _files;
+    private bool _abandoned;
 
     private Pin(string path)
     {
@@ -75,8 +76,18 @@ internal sealed class Pin : IDisposable
         }
     }
 
+    /// <summary>Leaves the pin as if its writer had died, for one that has stored what nobody reaches: the next who opens the store collects that.</summary>
+    public void Abandon()
+    {
+        _claims.Dispose();
+        _pin.Dispose();
+        _abandoned = true;
+    }
+
     public void Dispose()
     {
+        if (_abandoned)
+            return;
         _claims.Dispose();
         File.Delete(ClaimsOf(_path));
         // Removed while it is still locked: unlocked it would say that its writer died.

@@ -28,17 +28,10 @@ internal sealed class DomainUse : IDisposable
     public static DomainUse Open(DedupDomain domain)
     {
         var use = new DomainUse(domain);
-        foreach (var (name, _) in PackCatalogue.Read(domain.Storage).Newest.Values)
+        foreach (var (name, file) in domain.OpenAll())
         {
-            try
-            {
-                if (domain.Storage.TryOpen(name.ObjectName) is { } opened)
-                    use._packs.Add(name.Id, new PackUse(name, PackFile.Open(opened, name.Id)));
-            }
-            catch (ImageException)
-            {
-                // fsck tells; nobody can use its frames.
-            }
+            if (file is not null)
+                use._packs.Add(name.Id, new PackUse(name, file));
         }
         return use;
     }

@@ -6,7 +6,7 @@ namespace Snapshots.PageStore.Maintenance;
 /// <param name="RemovedFiles">Files that nothing reached.</param>
 /// <param name="RewrittenPacks">Packs that were written again without the frames that nothing reached.</param>
 /// <param name="FreedBytes">By both.</param>
-/// <param name="KeptBecause">Why garbage may be left: an image that cannot be read, or packs in use by a create.</param>
+/// <param name="KeptBecause">Why garbage may be left: an image that cannot be read, or packs in use by a create or a reader.</param>
 public sealed record CollectionReport(int RemovedFiles, int RewrittenPacks, long FreedBytes, string? KeptBecause);
 
 /// <summary>
@@ -22,7 +22,7 @@ public sealed record CollectionReport(int RemovedFiles, int RewrittenPacks, long
 public static class GarbageCollection
 {
     private const int PacksAtOnce = 16;
-    private const string InUse = "snapshots that are being made use some packs; collect again afterwards";
+    private const string InUse = "snapshots that are being made, or read from an object store, use some packs; collect again afterwards";
 
     /// <exception cref="ImageException">WriteFailed.</exception>
     public static CollectionReport Run(SnapshotStore store)
@@ -55,7 +55,8 @@ public static class GarbageCollection
         var candidates = before.Packs.Where(IsWorthIt).ToLookup(pack => pinnedBefore.Contains(pack.Name.Id));
         if (candidates[true].Any())
             report = report with { KeptBecause = InUse };
-        foreach (var group in candidates[false].Chunk(PacksAtOnce))
+        // To a remote storage they are sent under the lock, and each takes a second there.
+        foreach (var group in candidates[false].Chunk(domain.Storage.IsRemote ? 1 : PacksAtOnce))
         {
             var thinnings = group.Select(pack => PackThinning.Write(domain, pack, pack.LiveFrames(), pin)).ToList();
             report = store.Images.Examine(images =>

@@ -11,6 +11,8 @@ namespace Snapshots.PageStore.Maintenance;
 /// <param name="BadFrames">Frames that do not hold what they should.</param>
 internal sealed record PackCheck(DedupDomain Domain, PackName Name, long Bytes, int Pages, int PagesPerFrame, ImageException? Problem, IReadOnlyDictionary<int, ImageException> BadFrames)
 {
+    public string Location => Domain.Storage.LocationOf(Name.ObjectName);
+
     public bool IsGood => Problem is null && BadFrames.Count == 0;
 
     /// <summary>What stands against reading these pages; null when nothing does.</summary>
@@ -29,7 +31,8 @@ internal sealed record PackCheck(DedupDomain Domain, PackName Name, long Bytes, 
     {
         try
         {
-            using var pack = domain.OpenPacks([name.Id])[0];
+            // That very writing, as its storage has it; another only when it has been replaced since it was listed.
+            using var pack = DedupDomain.TryOpen(domain.Storage.Uncached, name) ?? domain.OpenPacks([name.Id])[0];
             return new PackCheck(domain, name, bytes, pack.Header.PageCount, pack.Header.PagesPerFrame, null, FindBadFrames(pack));
         }
         catch (ImageException problem)
@@ -44,28 +47,54 @@ internal sealed record PackCheck(DedupDomain Domain, PackName Name, long Bytes, 
     {
         var bad = new Dictionary<int, ImageException>();
         var table = pack.ReadPageTable();
-        var scratch = new byte[PageStoreLimits.MaxFrameBytes];
+        var buffer = new byte[PageStoreLimits.CheckBytes];
         var raw = new byte[PageStoreLimits.MaxFrameBytes];
-        for (var frame = 0; frame < pack.Header.FrameCount; frame++)
+        for (int first = 0, end; first < pack.Header.FrameCount; first = end)
         {
+            // Many at a time: to a remote storage each read is a question.
+            var stored = pack.Frames[first].StoredBytes;
+            for (end = first + 1; end < pack.Header.FrameCount && stored + pack.Frames[end].StoredBytes <= buffer.Length; end++)
+                stored += pack.Frames[end].StoredBytes;
+            CheckFrames(pack, first, end, table, buffer.AsSpan(0, stored), raw, bad);
+        }
+        return bad;
+    }
+
+    private static void CheckFrames(PackFile pack, int first, int end, byte[] table, Span<byte> stored, byte[] raw, Dictionary<int, ImageException> bad)
+    {
+        ImageException? unreadable = null;
+        try
+        {
+            pack.ReadStored(first, stored);
+        }
+        catch (ImageException problem)
+        {
+            unreadable = problem;
+        }
+        for (var frame = first; frame < end; frame++)
+        {
+            var bytes = stored[..pack.Frames[frame].StoredBytes];
+            stored = stored[bytes.Length..];
             if (pack.Frames[frame].IsDropped)
                 continue;
             try
             {
-                CheckFrame(pack, frame, table, scratch, raw);
+                // Alone, when they cannot be read together: some of them may be.
+                if (unreadable is not null)
+                    pack.ReadStored(frame, bytes);
+                CheckFrame(pack, frame, table, bytes, raw);
             }
             catch (ImageException problem)
             {
                 bad.Add(frame, problem);
             }
         }
-        return bad;
     }
 
-    private static void CheckFrame(PackFile pack, int frame, byte[] table, byte[] scratch, byte[] raw)
+    private static void CheckFrame(PackFile pack, int frame, byte[] table, Span<byte> stored, byte[] raw)
     {
         var pages = raw.AsSpan(0, pack.Header.RawBytesOf(frame));
-        pack.ReadFrame(frame, scratch, pages);
+        pack.Unpack(frame, stored, pages);
         for (var slot = 0; slot < pack.Header.PagesOf(frame); slot++)
         {
             var page = (frame * pack.Header.PagesPerFrame) + slot;

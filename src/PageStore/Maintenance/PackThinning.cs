@@ -22,9 +22,8 @@ internal sealed record PackThinning(DedupDomain Domain, PackName Old, bool[] Kee
             {
                 var entry = pack.File.Frames[frame];
                 var bytes = stored.AsSpan(0, keep[frame] ? entry.StoredBytes : 0);
-                pack.File.ReadStored(frame, bytes);
-                if (keep[frame] && FrameCodec.Checksum(bytes) != entry.Checksum && !entry.IsDropped)
-                    throw new ImageException(ImageFailure.DigestMismatch, $"{pack.File.Location}: frame {frame} is damaged (its checksum differs); run `snapshots fsck`");
+                if (!bytes.IsEmpty)
+                    pack.File.ReadChecked(frame, bytes);
                 builder.AddFrame(bytes, entry.Checksum);
             }
             builder.Complete();
@@ -45,6 +44,7 @@ internal sealed record PackThinning(DedupDomain Domain, PackName Old, bool[] Kee
     /// <param name="pinned">Packs that writers have claimed at this moment.</param>
     /// <returns>Bytes that became free; null when the pack was left as it is.</returns>
     /// <exception cref="IOException">The disk refused.</exception>
+    /// <exception cref="ImageException">WriteFailed: the remote storage refused.</exception>
     public long? TryPublish(DomainUse now, PinnedPacks pinned)
     {
         var pack = now.Packs.FirstOrDefault(pack => pack.Name == Old);

@@ -15,7 +15,7 @@ public sealed record CheckReport(int Snapshots, int Packs, long Pages, long Byte
 /// Looks at every byte of a store.
 /// <code>
 /// 1. Pin every pack, so that none goes while it is looked at. Under the lock: list names.
-/// 2. Packs: headers, tables, every frame's checksum, every page's SHA-256.
+/// 2. Packs, past the disk cache of a remote storage: headers, tables, every frame's checksum, every page's SHA-256.
 /// 3. Snapshots: manifest and page map by their digests, every run against what was found in 2; page files by their digests.
 /// 4. Repair: drop the names whose images are proven broken; then drop broken frames from their packs, so that no new image is built on them;
 ///    then packs that cannot be read at all, if nothing needs them.
@@ -25,9 +25,10 @@ public sealed record CheckReport(int Snapshots, int Packs, long Pages, long Byte
 public static class StoreCheck
 {
     /// <param name="repair">Drop what is proven broken.</param>
-    /// <exception cref="ImageException">WriteFailed.</exception>
+    /// <exception cref="ImageException">WriteFailed; also when what lies in the object store is not this store's, so that missing packs prove nothing. NotFound: packs cannot be listed.</exception>
     public static CheckReport Run(SnapshotStore store, bool repair)
     {
+        store.Pages.Remote?.RequireOwnership();
         var pins = store.Pages.Domains.Select(domain => (Domain: domain, Pin: SnapshotStore.CreatePin(domain, everything: true))).ToList();
         try
         {
@@ -61,8 +62,8 @@ public static class StoreCheck
 
     private static IEnumerable<CheckProblem> Describe(PackCheck pack, bool repaired) =>
         pack.Problem is { } problem
-            ? [new CheckProblem($"{pack.Domain.Root}/{pack.Name.ObjectName}", problem.Message, IsProof(problem), repaired)]
-            : pack.BadFrames.Values.Select(bad => new CheckProblem($"{pack.Domain.Root}/{pack.Name.ObjectName}", bad.Message, IsProof(bad), repaired));
+            ? [new CheckProblem(pack.Location, problem.Message, IsProof(problem), repaired)]
+            : pack.BadFrames.Values.Select(bad => new CheckProblem(pack.Location, bad.Message, IsProof(bad), repaired));
 
     /// <summary>What stands against restoring an image whose manifest and maps are good.</summary>
     private static ImageException? ProblemOf(SnapshotStore store, ImageListing listing, Dictionary<(DedupDomain Domain, Sha256Value Id), PackCheck> packs)
@@ -77,7 +78,7 @@ public static class StoreCheck
                 return null;
             }
             var domain = store.Pages.Domain(pages.Map.Domain);
-            var map = domain.ReadMap(pages);
+            var map = domain.ReadMap(pages, domain.Storage.Uncached);
             return map.Runs.Select(run => packs.GetValueOrDefault((domain, map.Packs[run.Pack]))?.DamageOf(run)).FirstOrDefault(damage => damage is not null);
         }
         catch (ImageException problem) when (problem.Failure == ImageFailure.NotFound && store.Images.TryResolve(listing.Name) != listing.Digest)

@@ -11,6 +11,10 @@ namespace Snapshots.PageStore.Maintenance;
 /// <param name="FreesBytes">What removing it alone would free at once: files that nothing else reaches.</param>
 public sealed record SnapshotUsage(string Name, ulong LogicalBytes, long StoredBytes, long ExclusiveBytes, long FreesBytes);
 
+/// <summary>Packs in an object store, and what of them is here too.</summary>
+/// <param name="Address">Of the bucket and prefix.</param>
+public sealed record RemoteUsage(string Address, long CacheBytes, long CacheLimitBytes);
+
 /// <summary>What a store takes.</summary>
 /// <param name="LogicalBytes">Sum over the snapshots.</param>
 /// <param name="UniqueBytes">Distinct pages that they reach, uncompressed; page files count whole.</param>
@@ -20,9 +24,16 @@ public sealed record SnapshotUsage(string Name, ulong LogicalBytes, long StoredB
 public sealed record StoreUsage(
     IReadOnlyList<SnapshotUsage> Snapshots, ulong LogicalBytes, ulong UniqueBytes, long StoredBytes, long GarbageBytes, IReadOnlyList<string> Damaged)
 {
+    /// <summary>null when packs lie in the store's directory.</summary>
+    public RemoteUsage? Remote { get; init; }
+
     /// <summary>Looks at manifests, page maps and frame tables, not at pages. Names cannot change meanwhile.</summary>
-    /// <exception cref="ImageException">WriteFailed: the lock cannot be had.</exception>
-    public static StoreUsage Measure(SnapshotStore store) => store.Images.Examine(images => new Measurement(store, images).Run());
+    /// <exception cref="ImageException">WriteFailed: the lock cannot be had. NotFound: packs in an object store cannot be listed.</exception>
+    public static StoreUsage Measure(SnapshotStore store)
+    {
+        var usage = store.Images.Examine(images => new Measurement(store, images).Run());
+        return store.Pages.Remote is { } remote ? usage with { Remote = new RemoteUsage(remote.Placement.Address, remote.Cache.Measure(), remote.Cache.LimitBytes) } : usage;
+    }
 
     private sealed class Measurement(SnapshotStore store, IReadOnlyList<ImageListing> images)
     {

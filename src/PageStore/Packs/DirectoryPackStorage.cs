@@ -7,7 +7,13 @@ namespace Snapshots.PageStore.Packs;
 /// <param name="root">Exists, with its directories packs and maps, before anything is stored; for reading it may be missing.</param>
 internal sealed class DirectoryPackStorage(string root, Action<string> syncDirectory) : IPackStorage
 {
-    public IPackObject? TryOpen(string name)
+    public bool IsRemote => false;
+
+    public IPackStorage Uncached => this;
+
+    public string LocationOf(string name) => PathOf(name);
+
+    public IPackObject? TryOpen(string name, int firstBytes)
     {
         var path = PathOf(name);
         try
@@ -28,15 +34,16 @@ internal sealed class DirectoryPackStorage(string root, Action<string> syncDirec
 
     public IReadOnlyList<StoredObject> List(string prefix)
     {
-        var directory = new DirectoryInfo(PathOf(prefix));
+        var folder = prefix[..(prefix.LastIndexOf('/') + 1)];
+        var directory = new DirectoryInfo(PathOf(folder));
         if (!directory.Exists)
             return [];
         var found = new List<StoredObject>();
-        foreach (var file in directory.EnumerateFiles())
+        foreach (var file in directory.EnumerateFiles(prefix[folder.Length..] + "*"))
         {
             try
             {
-                found.Add(new StoredObject(prefix + file.Name, file.Length));
+                found.Add(new StoredObject(folder + file.Name, file.Length));
             }
             catch (FileNotFoundException)
             {

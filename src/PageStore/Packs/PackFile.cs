@@ -37,9 +37,7 @@ internal sealed class PackFile : IDisposable
                 throw new ImageException(ImageFailure.Truncated, $"{opened.Location}: has {opened.LengthBytes} bytes instead of {header.FileBytes}; run `snapshots fsck`");
             if (id is { } wanted && header.Id != wanted)
                 throw new ImageException(ImageFailure.DigestMismatch, $"{opened.Location}: is the pack {header.Id}, not {wanted}; run `snapshots fsck`");
-            var table = new byte[header.FrameTableBytes];
-            opened.Read(header.FrameTableOffset, table);
-            return new PackFile(opened, header, header.DecodeFrames(table, opened.Location));
+            return new PackFile(opened, header, ReadFrames(opened, header));
         }
         catch
         {
@@ -54,7 +52,9 @@ internal sealed class PackFile : IDisposable
     {
         var table = new byte[Header.PageTableBytes];
         _object.Read(Header.PageTableOffset, table);
-        return PackHeader.IdOf(Header.PagesPerFrame, table) == Header.Id
+        var good = PackHeader.IdOf(Header.PagesPerFrame, table) == Header.Id
+            || (_object.ReadAnew(Header.PageTableOffset, table) && PackHeader.IdOf(Header.PagesPerFrame, table) == Header.Id);
+        return good
             ? table
             : throw new ImageException(ImageFailure.DigestMismatch, $"{Location}: the page table is damaged (SHA-256 differs); run `snapshots fsck`");
     }
@@ -63,14 +63,22 @@ internal sealed class PackFile : IDisposable
     /// <exception cref="ImageException">Truncated.</exception>
     public void ReadStored(int firstFrame, Span<byte> stored) => _object.Read(_frames[firstFrame].Offset, stored);
 
-    /// <summary>Checks the stored bytes of a frame and decompresses them.</summary>
-    /// <exception cref="ImageException">DigestMismatch: damaged; <paramref name="raw"/> holds nothing that may be used.</exception>
-    public void Unpack(int frame, ReadOnlySpan<byte> stored, Span<byte> raw)
+    /// <summary>Checks the stored bytes of a frame and decompresses them. What a cache gave and is damaged is read once more from where it came.</summary>
+    /// <param name="stored">As read; other bytes when it was read again.</param>
+    /// <exception cref="ImageException">DigestMismatch: damaged; <paramref name="raw"/> holds nothing that may be used. Truncated.</exception>
+    public void Unpack(int frame, Span<byte> stored, Span<byte> raw)
     {
-        if (FrameCodec.Checksum(stored) != _frames[frame].Checksum)
-            throw new ImageException(ImageFailure.DigestMismatch, $"{Location}: frame {frame} is damaged (its checksum differs); `snapshots fsck` tells which snapshots need it");
+        Check(frame, stored);
         if (!FrameCodec.TryDecompress(stored, raw))
             throw new ImageException(ImageFailure.DigestMismatch, $"{Location}: frame {frame} does not decompress; `snapshots fsck` tells which snapshots need it");
+    }
+
+    /// <summary>The stored bytes of one frame, checked.</summary>
+    /// <exception cref="ImageException">Truncated, DigestMismatch.</exception>
+    public void ReadChecked(int frame, Span<byte> stored)
+    {
+        ReadStored(frame, stored);
+        Check(frame, stored);
     }
 
     /// <summary>Reads, checks and decompresses one frame.</summary>
@@ -85,4 +93,26 @@ internal sealed class PackFile : IDisposable
     }
 
     public void Dispose() => _object.Dispose();
+
+    private void Check(int frame, Span<byte> stored)
+    {
+        var good = FrameCodec.Checksum(stored) == _frames[frame].Checksum
+            || (_object.ReadAnew(_frames[frame].Offset, stored) && FrameCodec.Checksum(stored) == _frames[frame].Checksum);
+        if (!good)
+            throw new ImageException(ImageFailure.DigestMismatch, $"{Location}: frame {frame} is damaged (its checksum differs); `snapshots fsck` tells which snapshots need it");
+    }
+
+    private static FrameEntry[] ReadFrames(IPackObject opened, PackHeader header)
+    {
+        var table = new byte[header.FrameTableBytes];
+        opened.Read(header.FrameTableOffset, table);
+        try
+        {
+            return header.DecodeFrames(table, opened.Location);
+        }
+        catch (ImageException) when (opened.ReadAnew(header.FrameTableOffset, table))
+        {
+            return header.DecodeFrames(table, opened.Location);
+        }
+    }
 }

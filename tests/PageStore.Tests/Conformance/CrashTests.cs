@@ -7,22 +7,28 @@ using Xunit;
 namespace Snapshots.PageStore.Tests;
 
 /// <summary>Processes that work on a store and are killed at any instant, or side by side, lose nothing that was published.</summary>
-public sealed class CrashTests
+public abstract class CrashTests
 {
-    private const int Rounds = 25;
+    private readonly Storage _storage;
+
+    private protected CrashTests(Storage storage) => _storage = storage;
+
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
+
+    private int Rounds => _storage == Storage.S3 ? 5 : 25;
 
     private static string Host => Path.Combine(AppContext.BaseDirectory.Replace("PageStore.Tests", "PageStoreHost", StringComparison.Ordinal), "Snapshots.PageStoreHost.dll");
 
     [Fact]
     public void Killed_at_any_instant_a_process_leaves_a_store_that_is_whole()
     {
-        using var store = new TestStore();
+        using var store = new TestStore(_storage);
         var random = new Random(11);
         var expected = new HashSet<string>(StringComparer.Ordinal);
         for (var round = 0; round < Rounds; round++)
         {
             using var process = Start(store.Root, $"r{round}", round * 100, 1000);
-            var lines = random.Next(1, 12);
+            var lines = random.Next(1, _storage == Storage.S3 ? 5 : 12);
             var uncertain = default(string);
             for (string? line; lines-- > 0 && (line = process.StandardOutput.ReadLine()) is not null;)
                 Apply(line, expected, ref uncertain);
@@ -43,8 +49,8 @@ public sealed class CrashTests
     [Fact]
     public void Three_processes_that_make_remove_and_collect_side_by_side_break_nothing()
     {
-        using var store = new TestStore();
-        var processes = Enumerable.Range(0, 3).Select(i => Start(store.Root, $"p{i}", i * 1000, 25)).ToList();
+        using var store = new TestStore(_storage);
+        var processes = Enumerable.Range(0, 3).Select(i => Start(store.Root, $"p{i}", i * 1000, _storage == Storage.S3 ? 6 : 25)).ToList();
         var expected = new HashSet<string>(StringComparer.Ordinal);
         foreach (var process in processes)
         {
@@ -62,7 +68,7 @@ public sealed class CrashTests
     }
 
     /// <param name="uncertain">A name whose removal had begun when its process was killed.</param>
-    private static void AssertWhole(TestStore store, HashSet<string> expected, string killed, string? uncertain)
+    private void AssertWhole(TestStore store, HashSet<string> expected, string killed, string? uncertain)
     {
         // Opening removes what the dead left.
         var opened = store.Open();
@@ -84,12 +90,19 @@ public sealed class CrashTests
         expected.UnionWith(names);
         // Nothing lies about that no name reaches, but for parts of packs.
         var usage = StoreUsage.Measure(opened);
-        Assert.Equal(usage.StoredBytes, StoredFiles(store));
+        if (_storage == Storage.S3)
+        {
+            // What a process sent before it was killed may arrive after the collection: the next one finds it.
+            var clock = Stopwatch.StartNew();
+            while (StoreUsage.Measure(opened).StoredBytes != store.StoredBytes)
+            {
+                Assert.True(clock.Elapsed < Limit, "something that nothing reaches stays");
+                opened.Images.CollectGarbage();
+            }
+            return;
+        }
+        Assert.Equal(usage.StoredBytes, store.StoredBytes);
     }
-
-    private static long StoredFiles(TestStore store) =>
-        new[] { Path.Combine(store.Root, "blobs", "sha256"), Path.Combine(store.Domain, "packs"), Path.Combine(store.Domain, "maps") }
-            .Where(Directory.Exists).SelectMany(Directory.GetFiles).Sum(path => new FileInfo(path).Length);
 
     private static void Apply(string line, HashSet<string> expected, ref string? uncertain)
     {

@@ -7,19 +7,23 @@ using Xunit;
 
 namespace Snapshots.PageStore.Tests;
 
-public sealed class TransferTests
+public abstract class TransferTests
 {
+    private readonly Storage _storage;
+
+    private protected TransferTests(Storage storage) => _storage = storage;
+
     [Fact]
     public void What_is_exported_comes_back_in_another_store_with_the_digest_that_it_tells()
     {
-        using var from = new TestStore();
+        using var from = new TestStore(_storage);
         from.Create("other", TestImages.Memory(1, 300));
         from.Create("a", TestImages.Memory(5, 300));
         var path = Path.Combine(from.Root, "a.snapshot");
         var exported = SnapshotExport.Run(from.Store, "a", path);
         Assert.Equal(new FileInfo(path).Length, exported.FileBytes);
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(path));
-        using var to = new TestStore();
+        using var to = new TestStore(_storage);
         var imported = SnapshotImport.Run(to.Store, path, null);
         Assert.Equal(exported, imported);
         Assert.Equal(imported.Digest, to.Images.Resolve("a"));
@@ -35,7 +39,7 @@ public sealed class TransferTests
     [Fact]
     public void An_image_of_version_1_and_one_without_pages_are_exported_too()
     {
-        using var store = new TestStore();
+        using var store = new TestStore(_storage);
         using (var writer = ImageStore.Open(store.Root, TestStore.Files).CreateWriter())
             TestImages.Commit(writer, "old", TestImages.Memory(2, 20));
         store.Create("zeros", new byte[4096 * 3]);
@@ -50,7 +54,7 @@ public sealed class TransferTests
     [Fact]
     public void Damage_anywhere_in_the_file_is_found_and_nothing_becomes_visible()
     {
-        using var store = new TestStore();
+        using var store = new TestStore(_storage);
         store.Create("a", TestImages.Memory(1, 20));
         var path = Path.Combine(store.Root, "a.snapshot");
         SnapshotExport.Run(store.Store, "a", path);
@@ -58,7 +62,8 @@ public sealed class TransferTests
         store.Images.Remove("a");
         var bad = (byte[])good.Clone();
         var random = new Random(9);
-        for (var round = 0; round < 3000; round++)
+        // The file is what is damaged: where packs lie makes no difference to it.
+        for (var round = 0; round < (_storage == Storage.S3 ? 300 : 3000); round++)
         {
             var at = random.Next(good.Length);
             bad[at] ^= (byte)(1 << random.Next(8));
@@ -97,7 +102,7 @@ public sealed class TransferTests
     [MemberData(nameof(Forgeries))]
     public void A_forged_header_is_refused(string forgery, ImageFailure expected, Action<byte[]> forge)
     {
-        using var store = new TestStore();
+        using var store = new TestStore(_storage);
         store.Create("a", TestImages.Memory(1, 20));
         var path = Path.Combine(store.Root, "a.snapshot");
         SnapshotExport.Run(store.Store, "a", path);
@@ -112,7 +117,7 @@ public sealed class TransferTests
     [Fact]
     public void A_forged_pack_is_refused()
     {
-        using var store = new TestStore();
+        using var store = new TestStore(_storage);
         store.Create("a", TestImages.Memory(1, 20));
         var path = Path.Combine(store.Root, "a.snapshot");
         SnapshotExport.Run(store.Store, "a", path);
@@ -134,7 +139,7 @@ public sealed class TransferTests
     [Fact]
     public void A_file_that_is_not_there_or_no_snapshot_is_refused()
     {
-        using var store = new TestStore();
+        using var store = new TestStore(_storage);
         var path = Path.Combine(store.Root, "x");
         Assert.Equal(ImageFailure.NotFound, Failure(store, path));
         File.WriteAllBytes(path, []);

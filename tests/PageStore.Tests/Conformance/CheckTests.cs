@@ -5,12 +5,16 @@ using Xunit;
 
 namespace Snapshots.PageStore.Tests;
 
-public sealed class CheckTests
+public abstract class CheckTests
 {
+    private readonly Storage _storage;
+
+    private protected CheckTests(Storage storage) => _storage = storage;
+
     [Fact]
     public void A_whole_store_has_no_problems()
     {
-        using var store = new TestStore();
+        using var store = new TestStore(_storage);
         store.Create("a", TestImages.Memory(1, 50));
         store.Create("b", TestImages.Memory(5, 50));
         using (var writer = ImageStore.Open(store.Root, TestStore.Files).CreateWriter())
@@ -26,7 +30,7 @@ public sealed class CheckTests
     [Fact]
     public void A_damaged_frame_costs_the_snapshots_that_need_it_and_no_others()
     {
-        using var store = new TestStore();
+        using var store = new TestStore(_storage);
         var first = TestImages.Pages(Enumerable.Range(0, 8).Select(i => 1 + (2 * i)));
         var second = TestImages.Pages(Enumerable.Range(0, 8).Select(i => 101 + (2 * i)));
         store.Create("both", [.. first, .. second]);
@@ -34,7 +38,7 @@ public sealed class CheckTests
         store.Create("second", second);
         Flip(Assert.Single(store.Packs), 128 + 10); // In frame 0.
         var found = StoreCheck.Run(store.Store, repair: false);
-        Assert.Equal(["both", "first", store.Packs[0]], found.Problems.Select(problem => problem.Subject));
+        Assert.Equal(["both", "first", store.LocationOf(store.Packs[0])], found.Problems.Select(problem => problem.Subject));
         Assert.All(found.Problems, problem => Assert.True(problem.Proven && !problem.Repaired));
         Assert.Equal(3, store.Images.List().Count);
 
@@ -51,7 +55,7 @@ public sealed class CheckTests
     [Fact]
     public void Damage_that_no_snapshot_needs_is_dropped_all_the_same()
     {
-        using var store = new TestStore();
+        using var store = new TestStore(_storage);
         var first = TestImages.Pages(Enumerable.Range(0, 8).Select(i => 1 + (2 * i)));
         var second = TestImages.Pages(Enumerable.Range(0, 16).Select(i => 101 + (2 * i)));
         store.Create("both", [.. first, .. second]);
@@ -72,7 +76,7 @@ public sealed class CheckTests
     [InlineData(-40)] // frame table
     public void A_pack_that_cannot_be_read_goes_with_its_snapshots(int at)
     {
-        using var store = new TestStore();
+        using var store = new TestStore(_storage);
         store.Create("lost", TestImages.Memory(1, 30));
         var pack = store.Packs[0];
         store.Create("kept", TestImages.Memory(2, 30));
@@ -88,12 +92,12 @@ public sealed class CheckTests
     [Fact]
     public void Names_manifests_and_page_maps_that_are_broken_are_found_and_dropped()
     {
-        using var store = new TestStore();
+        using var store = new TestStore(_storage);
         var digest = store.Create("manifest", TestImages.Memory(1, 10));
         Flip(Path.Combine(store.Root, "blobs", "sha256", digest.Hex), 5);
         store.Create("map", TestImages.Memory(2, 10));
         using (var image = store.Images.OpenImage("map"))
-            File.Delete(Path.Combine(store.Domain, MapNames.Of(Sha256Value.Read(image.Manifest.Pages.Map.Sha256.Span))));
+            File.Delete(store.FileOf(MapNames.Of(Sha256Value.Read(image.Manifest.Pages.Map.Sha256.Span))));
         File.WriteAllText(Path.Combine(store.Root, "names", "name"), "nothing\n");
         store.Create("kept", TestImages.Memory(3, 10));
         Assert.Equal(["manifest", "map", "name"], StoreCheck.Run(store.Store, repair: true).Lost);
@@ -104,7 +108,7 @@ public sealed class CheckTests
     [Fact]
     public void What_only_a_newer_version_understands_is_reported_and_kept()
     {
-        using var store = new TestStore();
+        using var store = new TestStore(_storage);
         store.Create("newer", TestImages.Memory(1, 10));
         byte[] bytes;
         using (var image = store.Images.OpenImage("newer"))
@@ -126,7 +130,7 @@ public sealed class CheckTests
     [Fact]
     public void A_damaged_frame_that_a_running_create_counts_on_is_left_and_said_so()
     {
-        using var store = new TestStore();
+        using var store = new TestStore(_storage);
         var pages = TestImages.Pages(Enumerable.Range(0, 256).Select(i => 2 + (2 * i)));
         store.Create("a", pages);
         using var writer = store.Images.CreateWriter();
