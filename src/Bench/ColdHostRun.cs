@@ -11,13 +11,13 @@ namespace Snapshots.Bench;
 
 /// <summary>
 /// Measures the first clone of a snapshot on a host that has nothing of it in memory. Each round:
-/// 1. With a new engine and the page cache dropped: a clone whose template is loaded whole before it starts.
+/// 1. With a new engine and a copy of the store that was never read, the page cache dropped: a clone whose template is loaded whole before it starts.
 /// 2. The same, lazy, with nothing known of what it touches. The first round keeps what it learns.
 /// 3. The same, with what was learned.
 /// 4. Beside them the floors: posix_spawn of /bin/true, a clone of the complete template, and reading the working set alone.
 /// </summary>
-/// <param name="open">Opens the image anew, so that nothing of it is in our own buffers.</param>
-public sealed class ColdHostRun(Func<SnapshotImage> open, RestoreOptions engineOptions, BenchOptions options, int rounds, Action<string> tell)
+/// <param name="copy">Makes a copy of the store that was never read.</param>
+public sealed class ColdHostRun(Func<ColdCopy> copy, RestoreOptions engineOptions, BenchOptions options, int rounds, Action<string> tell)
 {
     private readonly LatencyRecorder _spawn = new();
     private readonly Pair _whole = new();
@@ -25,10 +25,23 @@ public sealed class ColdHostRun(Func<SnapshotImage> open, RestoreOptions engineO
     private readonly Pair _learned = new();
     private readonly LatencyRecorder _warm = new();
     private readonly LatencyRecorder _read = new();
+    private readonly List<ColdCopy> _copies = [];
     private WorkingSet? _workingSet;
 
     /// <exception cref="BenchException">A clone did not answer, or the working set was not learned.</exception>
     public ColdHostReport Run(CancellationToken cancellation)
+    {
+        try
+        {
+            return Measure(cancellation);
+        }
+        finally
+        {
+            _copies.ForEach(copy => copy.Dispose());
+        }
+    }
+
+    private ColdHostReport Measure(CancellationToken cancellation)
     {
         for (var round = 0; round < rounds; round++)
         {
@@ -40,7 +53,7 @@ public sealed class ColdHostRun(Func<SnapshotImage> open, RestoreOptions engineO
             Measure(_learned, lazy: true, _workingSet ?? throw new BenchException("no clone taught what it touches: it answers without a fault, or not at all"), thenWarm: false, cancellation);
             _read.Add(ReadWorkingSet(_workingSet));
         }
-        using var image = open();
+        using var image = NewCopy().Open();
         var (whole, lazy, learned, warm, read) = (_whole.Running.Required(), _lazy.FirstAnswer.Required(), _learned.FirstAnswer.Required(), _warm.Required(), _read.Required());
         return new ColdHostReport(
             image.Name ?? image.Digest.ToString(),
@@ -64,10 +77,11 @@ public sealed class ColdHostRun(Func<SnapshotImage> open, RestoreOptions engineO
     {
         using var engine = RestoreEngine.Start(engineOptions with { LazyFromBytes = lazy ? 0 : null, ParkedClones = 0 });
         engine.Sandboxes.WaitUntilFull(cancellation);
-        using var image = open();
-        var source = new TemplateSource(image.Name!, image.Digest.ToString(), open) { ReadWorkingSet = () => known, SaveWorkingSet = Learn };
+        var store = NewCopy();
+        var image = store.Open();
+        var source = new TemplateSource(image.Name!, image.Digest.ToString(), store.Open) { ReadWorkingSet = () => known, SaveWorkingSet = Learn };
         var probe = AnswerProbes.For(image.Manifest, options) ?? throw new BenchException("the worker has no channel and does not listen: nobody can tell when it answers");
-        DropPageCache();
+        image.Dispose();
         var sample = new CloneDriver(engine, source, probe).Run(options.PayloadJson);
         pair.Running.Add(sample.Timings.Running);
         pair.FirstAnswer.Add(sample.FirstAnswerMicroseconds!.Value);
@@ -87,7 +101,7 @@ public sealed class ColdHostRun(Func<SnapshotImage> open, RestoreOptions engineO
     /// <summary>In the order of the image, as a template with this working set is loaded.</summary>
     private double ReadWorkingSet(WorkingSet set)
     {
-        using var image = open();
+        using var image = NewCopy().Open();
         var wanted = PagesOf(set).ToHashSet();
         var offsets = new List<ulong>();
         foreach (var mapping in image.Manifest.Processes[0].Mappings)
@@ -101,7 +115,6 @@ public sealed class ColdHostRun(Func<SnapshotImage> open, RestoreOptions engineO
                 }
             }
         }
-        DropPageCache();
         var buffer = new byte[1 << 20];
         return Time(() =>
         {
@@ -119,17 +132,11 @@ public sealed class ColdHostRun(Func<SnapshotImage> open, RestoreOptions engineO
     private static IEnumerable<ulong> PagesOf(WorkingSet set) =>
         set.Read.Concat(set.Written).SelectMany(range => Enumerable.Range(0, (int)range.PageCount).Select(page => range.Start + ((ulong)page * PageSize.Bytes))).Distinct();
 
-    /// <summary>Everything that no process has mapped, of the whole host: sysctl vm.drop_caches.</summary>
-    private static void DropPageCache()
+    /// <summary>Kept to the end of the run: the next copy would get the blocks of one that was removed, which are known by then.</summary>
+    private ColdCopy NewCopy()
     {
-        try
-        {
-            File.WriteAllText("/proc/sys/vm/drop_caches", "1");
-        }
-        catch (Exception cause) when (cause is IOException or UnauthorizedAccessException)
-        {
-            throw new BenchException($"/proc/sys/vm/drop_caches: {cause.Message}; run as root of the host, a cold host is measured by dropping its page cache", cause);
-        }
+        _copies.Add(copy());
+        return _copies[^1];
     }
 
     private static double Time(Func<int> run)

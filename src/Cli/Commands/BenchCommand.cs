@@ -71,9 +71,9 @@ internal static class BenchCommand
 
     private static int RunColdHost(Invocation invocation, BenchOptions options, int rounds, CancellationToken cancellation)
     {
-        var store = HostStore.Open(invocation.StoreDirectory);
         var name = invocation.Parsed.GetRequiredValue(Name);
-        var report = new ColdHostRun(() => store.OpenImage(name), EngineOptions.Read(invocation.Parsed), options, rounds, invocation.Remark).Run(cancellation);
+        ColdCopy NewCopy() => ColdCopy.Of(invocation.StoreDirectory, directory => HostStore.Open(directory).OpenImage(name));
+        var report = new ColdHostRun(NewCopy, EngineOptions.Read(invocation.Parsed), options, rounds, invocation.Remark).Run(cancellation);
         if (invocation.Json)
             Invocation.PrintJson(report, CliJsonContext.Default.ColdHostReport);
         else
