@@ -71,7 +71,7 @@ public sealed class RestoreEngine : IDisposable
                 using (parked)
                     return parked.Start(request, generation, requested, ends, placeholders);
             }
-            using var born = Fork(template, ends);
+            using var born = Fork(template, ends, request);
             return born.AwaitStart(request, generation, requested, ends, placeholders);
         }
         catch
@@ -113,11 +113,11 @@ public sealed class RestoreEngine : IDisposable
         _sandboxes.Dispose();
     }
 
-    private ParkedClone Fork(Template template, CloneEnds ends)
+    private ParkedClone Fork(Template template, CloneEnds ends, CloneRequest request)
     {
         try
         {
-            return ParkedClone.Fork(template, _sandboxes.Take(), ends);
+            return ParkedClone.Fork(template, _sandboxes.Take(), ends, request);
         }
         catch (Snapshots.Programs.HuskDiedException)
         {

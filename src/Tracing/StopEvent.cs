@@ -15,6 +15,9 @@ public enum StopKind
     /// <summary>Entry into or exit from a system call.</summary>
     Syscall,
 
+    /// <summary>The thread is about to end; its memory is still there (PTRACE_O_TRACEEXIT).</summary>
+    Exit,
+
     /// <summary>The thread is gone.</summary>
     Gone,
 }
@@ -32,6 +35,8 @@ public readonly record struct StopEvent(StopKind Kind, int Signal)
     {
         var signal = status & 0xff;
         var ptraceEvent = (status >> 8) & 0xff;
+        if (ptraceEvent == Linux.Syscalls.Ptrace.EVENT_EXIT)
+            return new StopEvent(StopKind.Exit, 0);
         if (ptraceEvent == Linux.Syscalls.Ptrace.EVENT_STOP)
             return signal == SIGTRAP ? new StopEvent(StopKind.Interrupt, 0) : new StopEvent(StopKind.Group, signal);
         return signal == (SIGTRAP | SyscallStopBit) ? new StopEvent(StopKind.Syscall, 0) : new StopEvent(StopKind.Signal, signal);

@@ -14,7 +14,7 @@ public sealed class EvictionTests
     private const int TableMebibytes = 8;
 
     /// <summary>Two of the workers fit into it, three do not.</summary>
-    private const long TwoTemplates = 32L << 20;
+    private const long TwoTemplates = 36L << 20;
 
     /// <summary>No template fits into it: only the one that was used last stays.</summary>
     private const long LessThanOne = 1;

@@ -1,5 +1,6 @@
 using Snapshots.Images;
 using Snapshots.Images.V1;
+using Snapshots.Linux;
 using Snapshots.Linux.Proc;
 using Snapshots.RestorePool;
 using Snapshots.RestorePool.Clones;
@@ -81,6 +82,52 @@ public sealed class WorkingSetTests : IDisposable
             later.WaitUntilReady(image, Cancellation);
             Assert.InRange(PrivateKibOfOneThatWaits(later, image), WrittenKib, MostKib);
         }
+    }
+
+    /// <summary>Its end is a microsecond away from its answer, so it is looked at when it ends.</summary>
+    [Fact]
+    public void Clones_that_end_as_soon_as_they_have_answered_teach_as_well_as_others()
+    {
+        using var image = _fixture.Create(Cancellation, Worker.Replace("""os.write(3, b"good\n" if good else b"bad\n")""", """(os.write(3, b"good\n" if good else b"bad\n"), os._exit(7))"""));
+        for (var i = 0; i < 3; i++)
+        {
+            using var clone = _fixture.Engine.Launch(image, new CloneRequest { Id = "clone", EndsWithAnswer = true });
+            Assert.Equal("good", EngineFixture.Answer(clone));
+            Assert.Equal(new ExitStatus(Signaled: false, 7), clone.WaitForExit());
+            clone.NoteAnswered();
+        }
+        // The one that was parked before the last of them had ended knows nothing.
+        _fixture.Engine.WaitUntilReady(image, Cancellation);
+        AnswerAndNote(_fixture.Engine, image);
+        _fixture.Engine.WaitUntilReady(image, Cancellation);
+        Assert.InRange(PrivateKibOfOneThatWaits(_fixture.Engine, image), WrittenKib, MostKib);
+    }
+
+    /// <summary>A watched clone lives as any other: signals reach it, it can be stopped and killed, and its exit status is its own.</summary>
+    [Fact]
+    public void A_watched_clone_gets_its_signals()
+    {
+        const string Signalled = """
+            import os, signal
+            seen = []
+            signal.signal(signal.SIGUSR1, lambda *_: seen.append(1))
+            signal.signal(signal.SIGCONT, lambda *_: seen.append(2))
+            os.write(3, b"ready\n")
+            os.read(3, 65536)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            os.write(3, b"%d\n" % sum(seen))
+            os.read(3, 65536)
+            os.write(3, b"%d\n" % sum(seen))
+            os.kill(os.getpid(), signal.SIGKILL)
+            """;
+        using var image = _fixture.Create(Cancellation, Signalled);
+        using var clone = _fixture.Engine.Launch(image, new CloneRequest { Id = "clone", EndsWithAnswer = true });
+        Assert.Equal("1", EngineFixture.Answer(clone));
+        clone.NoteAnswered();
+        EngineFixture.Ask(clone);
+        // What stopped it for the look was no signal to it.
+        Assert.Equal("1", EngineFixture.Answer(clone));
+        Assert.Equal(new ExitStatus(Signaled: true, 9), clone.WaitForExit());
     }
 
     [Fact]

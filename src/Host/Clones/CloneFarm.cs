@@ -171,7 +171,7 @@ public sealed class CloneFarm : IDisposable
             _ => request.Payloads[index],
         };
         var orderedAt = Stopwatch.GetTimestamp();
-        var process = prepared.Launch(new CloneOrder(id, payload, request.Environment));
+        var process = prepared.Launch(new CloneOrder(id, payload, request.Environment, request.Wait));
         // The agent has no input for a clone: it reads end of file.
         process.Stdin?.Dispose();
         var record = new CloneRecord(id, request.Snapshot, prepared.Digest, Path.Combine(_logRoot, id), orderedAt)

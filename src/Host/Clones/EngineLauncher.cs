@@ -131,6 +131,7 @@ public sealed class EngineLauncher : ICloneLauncher, IDisposable
             Id = order.Id,
             PayloadJson = order.PayloadJson,
             Environment = order.Environment,
+            EndsWithAnswer = order.EndsWithAnswer,
         }), source.Digest, log));
 
         public void Dispose() => use.Dispose();

@@ -31,7 +31,8 @@ public interface IPreparedSnapshot : IDisposable
 }
 
 /// <param name="Id">Unique among all clones of the agent.</param>
-public sealed record CloneOrder(string Id, string? PayloadJson, IReadOnlyDictionary<string, string> Environment);
+/// <param name="EndsWithAnswer">Whoever ordered it waits for its end.</param>
+public sealed record CloneOrder(string Id, string? PayloadJson, IReadOnlyDictionary<string, string> Environment, bool EndsWithAnswer = false);
 
 /// <summary>A clone with our ends of its pipes. <see cref="IDisposable.Dispose"/> kills it with all its processes and closes the ends.</summary>
 public interface IRunningClone : IDisposable

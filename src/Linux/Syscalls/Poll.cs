@@ -28,6 +28,20 @@ public static unsafe class Poll
         return descriptors[0].Returned != 0;
     }
 
+    /// <summary>Waits until <paramref name="descriptor"/> is readable or hung up, however long that takes.</summary>
+    public static void UntilReadable(SafeFileHandle descriptor)
+    {
+        using var borrowed = new BorrowedDescriptor(descriptor);
+        var descriptors = stackalloc PollDescriptor[1] { new(borrowed.Number) };
+        long result;
+        do
+        {
+            result = RawSyscall.Call(SyscallNumber.Ppoll, (long)descriptors, 1);
+        }
+        while (RawSyscall.ErrnoOf(result) == Errno.EINTR);
+        RawSyscall.ThrowIfFailed(result, "ppoll", "descriptor");
+    }
+
     private static void Wait(PollDescriptor* descriptors, int count, TimeSpan timeout)
     {
         var deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;

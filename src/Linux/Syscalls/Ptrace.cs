@@ -11,6 +11,12 @@ public static unsafe class Ptrace
     /// <summary>System call stops are reported as SIGTRAP | 0x80.</summary>
     public const int O_TRACESYSGOOD = 1;
 
+    /// <summary>A thread that ends stops first, with its memory: <see cref="EVENT_EXIT"/>.</summary>
+    public const int O_TRACEEXIT = 0x40;
+
+    /// <summary>Event number of the stop of a thread that ends.</summary>
+    public const int EVENT_EXIT = 6;
+
     /// <summary>Event number of group stops and of stops that PTRACE_INTERRUPT asked for.</summary>
     public const int EVENT_STOP = 128;
 
@@ -33,6 +39,7 @@ public static unsafe class Ptrace
         SetRegset = 0x4205,
         Seize = 0x4206,
         Interrupt = 0x4207,
+        Listen = 0x4208,
         PeekSigInfo = 0x4209,
         GetSigMask = 0x420a,
         SetSigMask = 0x420b,
@@ -47,6 +54,9 @@ public static unsafe class Ptrace
 
     /// <summary>Lets a stopped thread run, delivering <paramref name="signal"/> when it is not zero.</summary>
     public static Errno Continue(int tid, int signal) => RawSyscall.ErrnoOf(Invoke(Request.Cont, tid, 0, signal));
+
+    /// <summary>Leaves a group-stopped thread stopped, and hears of what becomes of it.</summary>
+    public static Errno Listen(int tid) => RawSyscall.ErrnoOf(Invoke(Request.Listen, tid, 0, 0));
 
     /// <summary>As <see cref="Continue"/>, until the next entry into or exit from a system call.</summary>
     public static Errno ContinueToSyscall(int tid, int signal) => RawSyscall.ErrnoOf(Invoke(Request.Syscall, tid, 0, signal));

@@ -24,6 +24,10 @@ public static unsafe class WaitForStop
     private const int P_PID = 1;
     private const int WNOHANG = 1;
     private const int WSTOPPED = 2;
+    private const int WEXITED = 4;
+    private const int WNOWAIT = 0x01000000;
+    private const int CLD_TRAPPED = 4;
+    private const int SiCodeOffset = 8;
     private const int WALL = 0x40000000;
     private const int SigInfoBytes = 128;
     private const int SiPidOffset = 16;
@@ -35,6 +39,14 @@ public static unsafe class WaitForStop
 
     /// <summary>Waits until the thread stops or ends.</summary>
     public static StopWait Block(int tid, out int status) => Wait(tid, 0, out status);
+
+    /// <summary>Waits until the thread stops or ends; <see cref="Block"/> goes on waiting for one that has ended and was not reaped.</summary>
+    public static StopWait BlockForStopOrEnd(int tid, out int status)
+    {
+        // Left to be told again: a stop is then taken, an end is not.
+        var told = Wait(tid, WEXITED | WNOWAIT, out status);
+        return told == StopWait.Stopped ? Poll(tid, out status) : told;
+    }
 
     private static StopWait Wait(int tid, int flags, out int status)
     {
@@ -50,7 +62,10 @@ public static unsafe class WaitForStop
             if (errno == Errno.ECHILD)
                 return StopWait.Gone;
             RawSyscall.ThrowIfFailed(result, "waitid", $"thread {tid}");
-            return *(int*)(info + SiPidOffset) == 0 ? StopWait.Running : StopWait.Stopped;
+            if (*(int*)(info + SiPidOffset) == 0)
+                return StopWait.Running;
+            // CLD_TRAPPED and CLD_STOPPED are stops; what is below are ends.
+            return *(int*)(info + SiCodeOffset) >= CLD_TRAPPED ? StopWait.Stopped : StopWait.Gone;
         }
     }
 }

@@ -4,6 +4,9 @@ using Microsoft.Win32.SafeHandles;
 namespace Snapshots.Linux.Syscalls;
 
 /// <summary>Waits for children of this process, one at a time and by pidfd, so that no other component's child is ever reaped.</summary>
+/// <remarks>
+/// waitid(2) is asked only when the child has ended: of one that a thread of ours traces it would tell, and so take away, the stops as well, whatever its options.
+/// </remarks>
 public static unsafe class WaitId
 {
     private const int P_PIDFD = 3;
@@ -13,11 +16,15 @@ public static unsafe class WaitId
 
     /// <summary>Blocks until the child ended and reaps it.</summary>
     /// <exception cref="LinuxException">ECHILD: not a child of ours, or reaped already.</exception>
-    public static ExitStatus ForExit(SafeFileHandle pidfd, string subject) =>
-        Wait(pidfd, WEXITED, subject) ?? throw new LinuxException("waitid", Errno.ECHILD, subject);
+    public static ExitStatus ForExit(SafeFileHandle pidfd, string subject)
+    {
+        Poll.UntilReadable(pidfd);
+        return Wait(pidfd, WEXITED, subject) ?? throw new LinuxException("waitid", Errno.ECHILD, subject);
+    }
 
     /// <summary>Reaps the child if it has ended; null while it runs.</summary>
-    public static ExitStatus? TryForExit(SafeFileHandle pidfd, string subject) => Wait(pidfd, WEXITED | WNOHANG, subject);
+    public static ExitStatus? TryForExit(SafeFileHandle pidfd, string subject) =>
+        Poll.IsReadable(pidfd, TimeSpan.Zero) ? Wait(pidfd, WEXITED | WNOHANG, subject) : null;
 
     private static ExitStatus? Wait(SafeFileHandle pidfd, int options, string subject)
     {

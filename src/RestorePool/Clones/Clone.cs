@@ -56,6 +56,9 @@ public sealed class Clone : IDisposable
 
     public required CloneTimings Timings { get; init; }
 
+    /// <summary>Set when it is watched for what it touches.</summary>
+    internal WatchedClone? Watched { get; init; }
+
     /// <summary>Write end of its standard input; null when the snapshot's was not ours to replace.</summary>
     public SafeFileHandle? Stdin { get; }
 
@@ -96,10 +99,12 @@ public sealed class Clone : IDisposable
     /// </summary>
     public void NoteAnswered()
     {
-        if (_lazy is null)
-            _recorder.Sample(HostPid, PidFd);
-        else
+        if (_lazy is not null)
             _recorder.NoteReadOrder(_lazy.Memory.NoteAnswered());
+        else if (Watched is not null)
+            Watched.NoteAnswered();
+        else
+            _recorder.Sample(HostPid, PidFd);
     }
 
     /// <summary>Blocks until the first process has ended.</summary>

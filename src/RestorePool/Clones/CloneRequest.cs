@@ -17,6 +17,12 @@ public sealed record CloneRequest
     /// <summary>Leave the channel silent: a clone that waits for its request stays idle until <see cref="Clone.SendRequest"/>.</summary>
     public bool WithholdRequest { get; init; }
 
+    /// <summary>
+    /// The clone will end as soon as it has answered. The first ones of a snapshot are then watched by ptrace(2) for what they touch, and nobody else may
+    /// trace them; others are looked at when <see cref="Clone.NoteAnswered"/> is called.
+    /// </summary>
+    public bool EndsWithAnswer { get; init; }
+
     /// <summary>Leave parked clones alone and fork a new one: what a request meets that finds none parked.</summary>
     public bool ForkOnDemand { get; init; }
 }

@@ -7,6 +7,7 @@ using Snapshots.Programs;
 using Snapshots.RestorePool.Paging;
 using Snapshots.RestorePool.Programs;
 using Snapshots.RestorePool.Templates;
+using Snapshots.RestorePool.WorkingSets;
 using Snapshots.Sandboxes;
 
 namespace Snapshots.RestorePool.Clones;
@@ -30,6 +31,7 @@ internal sealed class ParkedClone : IDisposable
     private readonly LazyClone? _lazy;
     private long _clockOffsetNanoseconds;
     private bool _handedOver;
+    private WatchedClone? _watched;
 
     private ParkedClone(Template template, Sandbox sandbox, SafeFileHandle control, SpawnedProcess process, LazyClone? lazy)
     {
@@ -45,7 +47,8 @@ internal sealed class ParkedClone : IDisposable
     /// <param name="startWith">The clone's ends, when somebody wants it already: its start order then lies there before it is born, and it does not wait.</param>
     /// <exception cref="CloneStartException">The kernel refused the fork; nothing is left.</exception>
     /// <exception cref="HuskDiedException">The template is gone; nothing is left.</exception>
-    public static ParkedClone Fork(Template template, Sandbox sandbox, CloneEnds? startWith)
+    /// <param name="request">What is wanted of it, when somebody wants it already.</param>
+    public static ParkedClone Fork(Template template, Sandbox sandbox, CloneEnds? startWith, CloneRequest? request)
     {
         SafeFileHandle? control = null;
         var lazy = template.Lazy is { } memory ? new LazyClone(sandbox, memory) : null;
@@ -56,13 +59,14 @@ internal sealed class ParkedClone : IDisposable
             {
                 SocketMessage.SetReceiveTimeout(control, s_startTimeout);
                 var clockOffset = 0L;
-                // One whose memory is missing must not run before somebody looks after it: its order comes later.
-                if (lazy is null && startWith is not null)
+                // One whose memory is missing, or that is to be watched, must not run before somebody looks after it: its order comes later.
+                var orderLater = lazy is not null || request is { EndsWithAnswer: true };
+                if (!orderLater && startWith is not null)
                     SendFirst(template, control, startWith, out clockOffset);
                 var process = template.Fork(sandbox, theirs, inBackground: startWith is null, lazy);
                 var born = new ParkedClone(template, sandbox, control, process, lazy);
-                if (lazy is not null)
-                    born.AwaitBirth(lazy, startWith, out clockOffset);
+                if (orderLater)
+                    born.LookAfter(request, startWith, out clockOffset);
                 born._clockOffsetNanoseconds = clockOffset;
                 return born;
             }
@@ -89,6 +93,7 @@ internal sealed class ParkedClone : IDisposable
     /// <exception cref="CloneStartException">It failed to start; nothing of it is left.</exception>
     public Clone Start(CloneRequest request, long generation, long requestedNanoseconds, CloneEnds ends, IDisposable? placeholders)
     {
+        Watch(request);
         // A peer that is gone has said why, or its exit status does.
         if (Send(_template, _control, ends, out _clockOffsetNanoseconds) is not (Errno.None or Errno.EPIPE or Errno.ECONNRESET) and var errno)
         {
@@ -120,12 +125,13 @@ internal sealed class ParkedClone : IDisposable
 
     private string Subject => string.Create(CultureInfo.InvariantCulture, $"clone of {_template.Name}, pid {_process.HostPid}");
 
-    private void AwaitBirth(LazyClone lazy, CloneEnds? startWith, out long clockOffset)
+    private void LookAfter(CloneRequest? request, CloneEnds? startWith, out long clockOffset)
     {
         clockOffset = 0;
         try
         {
-            lazy.AwaitBirth();
+            _lazy?.AwaitBirth();
+            Watch(request);
             if (startWith is not null)
                 SendFirst(_template, _control, startWith, out clockOffset);
         }
@@ -148,6 +154,12 @@ internal sealed class ParkedClone : IDisposable
         Span<byte> order = stackalloc byte[StartOrder.MaxBytes];
         var length = StartOrder.Encode(template.Clocks, order, out clockOffsetNanoseconds);
         return SocketMessage.Send(control, order[..length], [.. ends.Theirs]);
+    }
+
+    private void Watch(CloneRequest? request)
+    {
+        if (request is { EndsWithAnswer: true } && _lazy is null)
+            _watched = _template.WorkingSetRecorder.Watch(_process.HostPid, _process.PidFd);
     }
 
     private CloneTimes AwaitRunning()
@@ -191,6 +203,6 @@ internal sealed class ParkedClone : IDisposable
     {
         _handedOver = true;
         _control.Dispose();
-        return new Clone(request, generation, _template.WorkingSetRecorder, _process, _sandbox, _lazy, ends, placeholders) { RequestedNanoseconds = requestedNanoseconds, Timings = timings };
+        return new Clone(request, generation, _template.WorkingSetRecorder, _process, _sandbox, _lazy, ends, placeholders) { Watched = _watched, RequestedNanoseconds = requestedNanoseconds, Timings = timings };
     }
 }

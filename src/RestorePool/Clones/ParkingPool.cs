@@ -146,7 +146,7 @@ internal sealed class ParkingPool : IDisposable
             try
             {
                 if (!Volatile.Read(ref _closed))
-                    parked = ParkedClone.Fork(template, sandboxes.Take(), startWith: null);
+                    parked = ParkedClone.Fork(template, sandboxes.Take(), startWith: null, request: null);
             }
             catch (Exception cause)
             {

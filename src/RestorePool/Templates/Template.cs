@@ -140,8 +140,8 @@ public sealed class Template : IDisposable
     internal void SetWorkingSet(WorkingSet set)
     {
         // A hole costs a copy of a page that may never be written, or an entry for a page that lies in the page cache anyway.
-        var written = PageRanges.Of(PageRanges.PagesOf(set.Written), largestHolePages: 2, PrefaultTable.MaxRanges / 2, _mostPrefaultedPages);
-        var read = PageRanges.Of(PageRanges.PagesOf(set.FilePages), largestHolePages: 16, PrefaultTable.MaxRanges / 2, _mostPrefaultedPages == 0 ? 0 : MostFilePages);
+        var written = PageRanges.Of(PageRanges.PagesOf(set.Written), largestHolePages: 1, PrefaultTable.MaxWrittenRanges, _mostPrefaultedPages);
+        var read = PageRanges.Of(PageRanges.PagesOf(set.FilePages), largestHolePages: 16, PrefaultTable.MaxFileRanges, _mostPrefaultedPages == 0 ? 0 : MostFilePages);
         // Between orders the template reads nothing but its socket.
         lock (_gate)
         {

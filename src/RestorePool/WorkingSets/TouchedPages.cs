@@ -24,6 +24,19 @@ internal sealed record TouchedPages(IReadOnlyCollection<VirtualAddress> Written,
     public static TouchedPages? Of(int pid, SafeFileHandle pidFd, ProcessImage process) =>
         TracerThread.Run($"working set {pid}", () => OfStopped(pid, pidFd, process));
 
+    /// <summary>As <see cref="Of"/>, of a clone whose main thread is stopped already, or has only just started; what its other threads do meanwhile may be missed.</summary>
+    public static TouchedPages? OfStoppedOrEnding(int pid, ProcessImage process)
+    {
+        try
+        {
+            return Read(pid, process);
+        }
+        catch (Exception gone) when (gone is ObjectDisposedException or IOException or UnauthorizedAccessException or LinuxException { Errno: Errno.ESRCH or Errno.ENOENT })
+        {
+            return null;
+        }
+    }
+
     public WorkingSet ToWorkingSet(int clones)
     {
         var set = new WorkingSet { Clones = (uint)clones, RecordedUnixMs = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() };
@@ -44,32 +57,37 @@ internal sealed record TouchedPages(IReadOnlyCollection<VirtualAddress> Written,
             using var stopped = StoppedProcess.Stop(pid);
             if (Poll.IsReadable(pidFd, TimeSpan.Zero))
                 return null;
-            using var scan = PagemapScan.Open(pid);
-            using var map = Pagemap.Open(pid);
-            var written = new List<VirtualAddress>();
-            var fromFiles = new List<VirtualAddress>();
-            foreach (var mapping in process.Mappings)
-            {
-                var range = new AddressRange(new VirtualAddress(mapping.Start), new VirtualAddress(mapping.End));
-                if (MayBeWritten(mapping))
-                {
-                    foreach (var present in scan.PrivatePages(range))
-                    {
-                        if (!map.TryAddExclusivePages(present, written))
-                            return null;
-                    }
-                }
-                else if (mapping.Kind is MappingKind.PrivateFile or MappingKind.SharedFile)
-                {
-                    fromFiles.AddRange(scan.FilePages(range).SelectMany(PagesOf));
-                }
-            }
-            return new TouchedPages(written, fromFiles);
+            return Read(pid, process);
         }
         catch (Exception gone) when (gone is TracingException or ObjectDisposedException or IOException or UnauthorizedAccessException or LinuxException { Errno: Errno.ESRCH or Errno.ENOENT })
         {
             return null;
         }
+    }
+
+    private static TouchedPages? Read(int pid, ProcessImage process)
+    {
+        using var scan = PagemapScan.Open(pid);
+        using var map = Pagemap.Open(pid);
+        var written = new List<VirtualAddress>();
+        var fromFiles = new List<VirtualAddress>();
+        foreach (var mapping in process.Mappings)
+        {
+            var range = new AddressRange(new VirtualAddress(mapping.Start), new VirtualAddress(mapping.End));
+            if (MayBeWritten(mapping))
+            {
+                foreach (var present in scan.PrivatePages(range))
+                {
+                    if (!map.TryAddExclusivePages(present, written))
+                        return null;
+                }
+            }
+            else if (mapping.Kind is MappingKind.PrivateFile or MappingKind.SharedFile)
+            {
+                fromFiles.AddRange(scan.FilePages(range).SelectMany(PagesOf));
+            }
+        }
+        return new TouchedPages(written, fromFiles);
     }
 
     private static IEnumerable<VirtualAddress> PagesOf(AddressRange range)

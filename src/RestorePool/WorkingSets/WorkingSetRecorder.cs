@@ -1,6 +1,7 @@
 using Microsoft.Win32.SafeHandles;
 using Snapshots.AddressSpace;
 using Snapshots.Images.V1;
+using Snapshots.Tracing;
 
 namespace Snapshots.RestorePool.WorkingSets;
 
@@ -15,10 +16,14 @@ internal sealed class WorkingSetRecorder(ProcessImage process, Action<WorkingSet
     /// <summary>One clone's request is not like another's; what several of them touch has nothing to do with the request.</summary>
     private const int WantedSamples = 3;
 
+    /// <summary>What a clone has touched when it ends after this has little to do with its first answer.</summary>
+    private static readonly TimeSpan s_longestAnswer = TimeSpan.FromSeconds(10);
+
     private readonly Lock _gate = new();
     private TouchedPages? _common;
     private KnownWorkingSet? _known;
     private int _samples;
+    private int _watching;
     private volatile bool _complete;
 
     /// <param name="known">What was learned earlier, and keeps what is learned.</param>
@@ -43,8 +48,35 @@ internal sealed class WorkingSetRecorder(ProcessImage process, Action<WorkingSet
     /// <param name="pidFd">Of <paramref name="pid"/>; may be closed by now.</param>
     public void Sample(int pid, SafeFileHandle pidFd)
     {
-        if (_complete || TouchedPages.Of(pid, pidFd, process) is not { } touched)
-            return;
+        if (!_complete && TouchedPages.Of(pid, pidFd, process) is { } touched)
+            Add(touched);
+    }
+
+    /// <summary>
+    /// Watches a clone that is expected to end as soon as it has answered, if samples are wanted: whoever hears of the answer comes too late for it.
+    /// Null when none is wanted, or enough are under way.
+    /// </summary>
+    public WatchedClone? Watch(int pid, SafeFileHandle pidFd)
+    {
+        lock (_gate)
+        {
+            if (_complete || _samples + _watching >= WantedSamples)
+                return null;
+            _watching++;
+        }
+        return new WatchedClone(LastLook.Begin(pid, pidFd, () =>
+        {
+            if (TouchedPages.OfStoppedOrEnding(pid, process) is { } touched)
+                Add(touched);
+        }, s_longestAnswer, () =>
+        {
+            lock (_gate)
+                _watching--;
+        }));
+    }
+
+    private void Add(TouchedPages touched)
+    {
         WorkingSet learned;
         lock (_gate)
         {

@@ -13,6 +13,8 @@ public sealed partial class KernelConstantTests
     private static readonly Dictionary<string, string> Expressions = new()
     {
         ["EVENT_STOP"] = "PTRACE_EVENT_STOP",
+        ["EVENT_EXIT"] = "PTRACE_EVENT_EXIT",
+        ["O_TRACEEXIT"] = "PTRACE_O_TRACEEXIT",
         ["O_TRACESYSGOOD"] = "PTRACE_O_TRACESYSGOOD",
         ["P_PID"] = "P_PID",
         ["CLD_EXITED"] = "CLD_EXITED",
