@@ -1,4 +1,5 @@
 using Snapshots.Images;
+using Snapshots.PageStore;
 
 namespace Snapshots.Bench;
 
@@ -6,31 +7,37 @@ namespace Snapshots.Bench;
 /// A copy of a store that nobody has read yet. Dropping the page cache is not enough to make a host cold: what lies behind its disk remembers what was
 /// read as well, and gives it back a hundred times faster.
 /// </summary>
-/// <remarks>On the file system of the store; <see cref="Dispose"/> removes it.</remarks>
+/// <remarks>What lies in an object store is not copied: of that the copy has nothing in its disk cache. On the file system of the store; <see cref="Dispose"/> removes it.</remarks>
 public sealed class ColdCopy : IDisposable
 {
     private readonly string _directory;
-    private readonly Func<string, SnapshotImage> _open;
+    private readonly string _name;
+    private readonly Lazy<SnapshotStore> _store;
 
-    private ColdCopy(string directory, Func<string, SnapshotImage> open)
+    private ColdCopy(string directory, Func<string, SnapshotStore> open, string name)
     {
         _directory = directory;
-        _open = open;
+        _name = name;
+        _store = new Lazy<SnapshotStore>(() => open(directory));
     }
 
-    /// <param name="open">Opens the snapshot in the store whose directory it is given.</param>
+    /// <summary>Contents of objects that came from the object store so far; null when packs lie on a disk.</summary>
+    public long? ReceivedBytes => _store.Value.RemoteStatistics?.ReceivedBytes;
+
+    /// <param name="open">Opens the store in the directory that it is given.</param>
+    /// <param name="name">Of the snapshot to open.</param>
     /// <exception cref="BenchException">The page cache cannot be dropped.</exception>
     /// <exception cref="IOException">The disk refused.</exception>
-    public static ColdCopy Of(string store, Func<string, SnapshotImage> open)
+    public static ColdCopy Of(string store, Func<string, SnapshotStore> open, string name)
     {
         var directory = Directory.CreateTempSubdirectory("snapshots-cold-").FullName;
         var onStoreDisk = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(store))!, Path.GetFileName(directory));
         Directory.Delete(directory);
-        var copy = new ColdCopy(onStoreDisk, open);
+        var copy = new ColdCopy(onStoreDisk, open, name);
         try
         {
-            foreach (var file in Directory.EnumerateFiles(store, "*", SearchOption.AllDirectories))
-                Copy(file, Path.Combine(onStoreDisk, Path.GetRelativePath(store, file)));
+            foreach (var file in Directory.EnumerateFiles(store, "*", SearchOption.AllDirectories).Select(path => Path.GetRelativePath(store, path)).Where(IsOfStore))
+                Copy(Path.Combine(store, file), Path.Combine(onStoreDisk, file));
             DropPageCache();
             return copy;
         }
@@ -41,13 +48,16 @@ public sealed class ColdCopy : IDisposable
         }
     }
 
-    public SnapshotImage Open() => _open(_directory);
+    public SnapshotImage Open() => _store.Value.Images.OpenImage(_name);
 
     public void Dispose()
     {
         if (Directory.Exists(_directory))
             Directory.Delete(_directory, recursive: true);
     }
+
+    private static bool IsOfStore(string path) =>
+        !path.StartsWith("cache/", StringComparison.Ordinal) && !path.Contains("incoming/", StringComparison.Ordinal);
 
     private static void Copy(string from, string to)
     {

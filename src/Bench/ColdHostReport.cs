@@ -15,6 +15,9 @@ namespace Snapshots.Bench;
 /// <param name="ReadWorkingSet">Reading and decompressing the pages of the working set, page cache dropped, without any clone.</param>
 /// <param name="RatioLazyToWhole">First answer of a lazy clone by the time that loading everything takes: medians of <see cref="LazyFirstAnswer"/> and <see cref="WholeRunning"/>.</param>
 /// <param name="RatioLearnedToWarm">Median of <see cref="LearnedFirstAnswer"/> by the sum of those of <see cref="WarmFirstAnswer"/> and <see cref="ReadWorkingSet"/>.</param>
+/// <param name="WholeReceivedBytes">Contents that crossed the link to the object store until the first answer; absent when packs lie on a disk.</param>
+/// <param name="LazyReceivedBytes">The same, of the lazy clone.</param>
+/// <param name="LearnedReceivedBytes">The same, of the lazy clone with a working set.</param>
 public sealed record ColdHostReport(
     string Snapshot,
     string Digest,
@@ -30,4 +33,7 @@ public sealed record ColdHostReport(
     LatencySummary WarmFirstAnswer,
     LatencySummary ReadWorkingSet,
     double RatioLazyToWhole,
-    double RatioLearnedToWarm);
+    double RatioLearnedToWarm,
+    long? WholeReceivedBytes,
+    long? LazyReceivedBytes,
+    long? LearnedReceivedBytes);

@@ -70,7 +70,10 @@ public sealed class ColdHostRun(Func<ColdCopy> copy, RestoreOptions engineOption
             warm,
             read,
             Math.Round(lazy.Median / whole.Median, 3),
-            Math.Round(learned.Median / (warm.Median + read.Median), 3));
+            Math.Round(learned.Median / (warm.Median + read.Median), 3),
+            _whole.ReceivedBytes,
+            _lazy.ReceivedBytes,
+            _learned.ReceivedBytes);
     }
 
     private void Measure(Pair pair, bool lazy, WorkingSet? known, bool thenWarm, CancellationToken cancellation)
@@ -82,7 +85,9 @@ public sealed class ColdHostRun(Func<ColdCopy> copy, RestoreOptions engineOption
         var source = new TemplateSource(image.Name!, image.Digest.ToString(), store.Open) { ReadWorkingSet = () => known, SaveWorkingSet = Learn };
         var probe = AnswerProbes.For(image.Manifest, options) ?? throw new BenchException("the worker has no channel and does not listen: nobody can tell when it answers");
         image.Dispose();
-        var sample = new CloneDriver(engine, source, probe).Run(options.PayloadJson);
+        var before = store.ReceivedBytes;
+        var counting = new CountingProbe(probe, () => pair.ReceivedBytes = store.ReceivedBytes - before);
+        var sample = new CloneDriver(engine, source, counting).Run(options.PayloadJson);
         pair.Running.Add(sample.Timings.Running);
         pair.FirstAnswer.Add(sample.FirstAnswerMicroseconds!.Value);
         if (!thenWarm)
@@ -152,5 +157,19 @@ public sealed class ColdHostRun(Func<ColdCopy> copy, RestoreOptions engineOption
         public LatencyRecorder Running { get; } = new();
 
         public LatencyRecorder FirstAnswer { get; } = new();
+
+        /// <summary>Of the last round; every round transfers the same.</summary>
+        public long? ReceivedBytes { get; set; }
+    }
+
+    /// <summary>Looks at the counters when the answer is there, before the rest is fetched behind it.</summary>
+    private sealed class CountingProbe(IAnswerProbe probe, Action answered) : IAnswerProbe
+    {
+        public string Await(Microsoft.Win32.SafeHandles.SafeFileHandle? channel, Func<Microsoft.Win32.SafeHandles.SafeFileHandle> openNetworkNamespace)
+        {
+            var answer = probe.Await(channel, openNetworkNamespace);
+            answered();
+            return answer;
+        }
     }
 }

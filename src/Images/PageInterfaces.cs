@@ -26,6 +26,9 @@ public interface IPageReader : IDisposable
     /// <summary>Of the page space: what the extents of the manifest count in.</summary>
     ulong LengthBytes { get; }
 
+    /// <summary>Every read waits for a network: who needs a page does well to ask for more at once, and for several things side by side.</summary>
+    bool IsRemote => false;
+
     /// <summary>Fills <paramref name="destination"/> from <paramref name="blobOffset"/> on.</summary>
     /// <exception cref="ImageException">DigestMismatch, Truncated: the destination holds nothing that may be used.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The range lies outside the page space.</exception>

@@ -50,6 +50,9 @@ internal sealed class PackedPageReader : IPageReader
 
     public ulong LengthBytes { get; }
 
+    // Only packs in an object store have to be claimed to be read.
+    public bool IsRemote => _claim is not null;
+
     public void Read(ulong blobOffset, Span<byte> destination)
     {
         // Frames that are kept decompressed would still be there.

@@ -20,7 +20,7 @@ public class ArrowTests
         ["RestorePool"] = ["ImageFacts", "PageStore", "Sandboxes", "Tracing"],
         ["Client"] = [],
         ["Host"] = ["Snapshotter", "RestorePool", "PageStore", "Client"],
-        ["Bench"] = ["Snapshotter", "RestorePool"],
+        ["Bench"] = ["Snapshotter", "RestorePool", "PageStore"],
         ["Cli"] = ["Host", "Client", "Bench"],
     };
 

@@ -72,7 +72,7 @@ internal static class BenchCommand
     private static int RunColdHost(Invocation invocation, BenchOptions options, int rounds, CancellationToken cancellation)
     {
         var name = invocation.Parsed.GetRequiredValue(Name);
-        ColdCopy NewCopy() => ColdCopy.Of(invocation.StoreDirectory, directory => HostStore.Open(directory).OpenImage(name));
+        ColdCopy NewCopy() => ColdCopy.Of(invocation.StoreDirectory, HostStore.OpenWhole, name);
         var report = new ColdHostRun(NewCopy, EngineOptions.Read(invocation.Parsed), options, rounds, invocation.Remark).Run(cancellation);
         if (invocation.Json)
             Invocation.PrintJson(report, CliJsonContext.Default.ColdHostReport);

@@ -21,6 +21,8 @@ internal static class ColdHostPrinter
         BenchCommand.Add(table, "reading the working set", report.ReadWorkingSet);
         output.Write(table);
         Console.Out.WriteLine($"memory {Units.Bytes(report.PagesBytes)}, working set {Units.Bytes(report.WorkingSetBytes)}");
+        if (report is { WholeReceivedBytes: { } whole, LazyReceivedBytes: { } lazy, LearnedReceivedBytes: { } learned })
+            Console.Out.WriteLine($"received until the first answer: loaded whole {Units.Bytes((ulong)whole)}, lazy {Units.Bytes((ulong)lazy)}, lazy with a working set {Units.Bytes((ulong)learned)}");
         Console.Out.WriteLine($"lazy first answer by loading everything                {report.RatioLazyToWhole:0.000}");
         Console.Out.WriteLine($"first answer with a working set by warm and reading it {report.RatioLearnedToWarm:0.000}");
     }

@@ -13,10 +13,11 @@ namespace Snapshots.RestorePool.Paging;
 /// Reads the pages that a lazy template begins with, side by side, from when it is made: the template's process is built meanwhile. They are many small
 /// pieces, each of which costs the disk or the link a wait of its own.
 /// </summary>
-/// <remarks>Not thread-safe. Holds no more than the pages themselves; <see cref="Dispose"/> waits for the readers.</remarks>
+/// <remarks>Not thread-safe. Holds no more than the pages themselves; <see cref="Dispose"/> stops the readers and waits for them.</remarks>
 internal sealed class EagerContents : IDisposable
 {
-    private const int ReaderCount = 4;
+    private const int NearReaders = 4;
+    private const int FarReaders = 16;
     private const int PieceBytes = 256 << 10;
     private readonly BlockingCollection<(Piece Piece, byte[] Buffer)> _read = [];
     private readonly CancellationTokenSource _stop = new();
@@ -28,9 +29,13 @@ internal sealed class EagerContents : IDisposable
         var pieces = process.Mappings
             .Where(mapping => mapping.Kind != MappingKind.PrivateSharedMemory && !mapping.Has(VmFlags.WipeOnFork))
             .SelectMany(mapping => eager.ExtentsOf(mapping).SelectMany(extent => PiecesOf(mapping, extent)))
-            .OrderBy(piece => piece.Offset)
-            .ToList();
-        _reading = Task.Run(() => Read(pieces, pages));
+            .OrderBy(piece => piece.Offset);
+        var left = new ConcurrentQueue<Piece>(pieces);
+        // Threads of their own: they wait for the disk, and a pool would give us as many as there are processors.
+        var readers = Enumerable.Range(0, pages.IsRemote ? FarReaders : NearReaders)
+            .Select(_ => Task.Factory.StartNew(() => Read(left, pages), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default));
+        _reading = Task.WhenAll(readers.ToList());
+        _reading.ContinueWith(_ => _read.CompleteAdding(), TaskScheduler.Default);
     }
 
     /// <summary>Writes everything into a template that waits for it.</summary>
@@ -59,29 +64,16 @@ internal sealed class EagerContents : IDisposable
     {
         _stop.Cancel();
         _reading.ContinueWith(static _ => { }, TaskScheduler.Default).Wait();
-        _read.Dispose();
         _stop.Dispose();
     }
 
-    private void Read(List<Piece> pieces, IPageReader pages)
+    private void Read(ConcurrentQueue<Piece> pieces, IPageReader pages)
     {
-        try
+        while (!_stop.IsCancellationRequested && pieces.TryDequeue(out var piece))
         {
-            var options = new ParallelOptions { MaxDegreeOfParallelism = ReaderCount, CancellationToken = _stop.Token };
-            Parallel.ForEach(Partitioner.Create(pieces, EnumerablePartitionerOptions.NoBuffering), options, piece =>
-            {
-                var buffer = ArrayPool<byte>.Shared.Rent(piece.LengthBytes);
-                pages.Read(piece.Offset, buffer.AsSpan(0, piece.LengthBytes));
-                _read.Add((piece, buffer));
-            });
-        }
-        catch (AggregateException several) when (several.InnerExceptions is [ImageException cause, ..])
-        {
-            throw new ImageException(cause.Failure, cause.Message, cause);
-        }
-        finally
-        {
-            _read.CompleteAdding();
+            var buffer = ArrayPool<byte>.Shared.Rent(piece.LengthBytes);
+            pages.Read(piece.Offset, buffer.AsSpan(0, piece.LengthBytes));
+            _read.Add((piece, buffer));
         }
     }
 

@@ -12,6 +12,12 @@ namespace Snapshots.RestorePool.Paging;
 /// <remarks>Thread-safe. It has users, the template and each of its clones, and closes the image when the last is gone.</remarks>
 internal sealed class LazyMemory
 {
+    /// <summary>A kernel entry costs more than the copy of a page, and a frame of the page store holds as many: neighbours come along.</summary>
+    private const ulong NearWindowBytes = 8 * PageSize.Bytes;
+
+    /// <summary>What a link carries while one request is on its way to an object store and back is more than this.</summary>
+    private const ulong FarWindowBytes = 16 * PageSize.Bytes;
+
     private readonly ImageLease _image;
     private readonly MissingPages _pages;
     private readonly MissingPiece[] _byOffset;
@@ -23,7 +29,9 @@ internal sealed class LazyMemory
     private LazyClone? _expected;
     private int _users = 1;
     private bool _learning = true;
-    private long _faults;
+    private long _begun;
+    private long _ended;
+    private int _births;
 
     /// <param name="image">A use of its own, which this ends.</param>
     /// <param name="door">Of the template, with its ranges registered; becomes this object's.</param>
@@ -32,6 +40,7 @@ internal sealed class LazyMemory
     {
         Server = server;
         _image = image;
+        WindowBytes = image.Image.Pages.IsRemote ? FarWindowBytes : NearWindowBytes;
         _pages = pages;
         _byOffset = [.. pages.Pieces.OrderBy(piece => piece.Offset)];
         _template = new LazySpace(door, pages, this, owner: null);
@@ -40,8 +49,17 @@ internal sealed class LazyMemory
 
     public PageServer Server { get; }
 
-    /// <summary>Page faults served so far.</summary>
-    public long Faults => Interlocked.Read(ref _faults);
+    /// <summary>What is fetched together, for a fault that does not go on where the last one ended; a power of two.</summary>
+    public ulong WindowBytes { get; }
+
+    /// <summary>Pages that were asked for so far.</summary>
+    public long FaultsBegun => Interlocked.Read(ref _begun);
+
+    /// <summary>Somebody waits for a page.</summary>
+    public bool IsBusy => Interlocked.Read(ref _begun) != Interlocked.Read(ref _ended);
+
+    /// <summary>A clone was forked.</summary>
+    public bool HasClones => Volatile.Read(ref _births) > 0;
 
     /// <summary>Set when the first clone has answered.</summary>
     public ManualResetEventSlim Answered { get; } = new();
@@ -65,6 +83,7 @@ internal sealed class LazyMemory
                 _expected = null;
             }
         }
+        Interlocked.Increment(ref _births);
         var space = new LazySpace(door, pages, this, owner);
         Server.Watch(space);
         if (owner is not null)
@@ -76,6 +95,11 @@ internal sealed class LazyMemory
             _strays.Add(space);
     }
 
+    /// <summary>A fault is being served, until <see cref="EndFault"/>.</summary>
+    public void BeginFault() => Interlocked.Increment(ref _begun);
+
+    public void EndFault() => Interlocked.Increment(ref _ended);
+
     /// <summary>Reads from the image, each byte verified.</summary>
     /// <exception cref="Images.ImageException">Damaged, or not to be had.</exception>
     public void Read(ulong offset, Span<byte> pages) => _image.Image.Pages.Read(offset, pages);
@@ -84,7 +108,6 @@ internal sealed class LazyMemory
     /// <param name="window">Within one piece of the clone's.</param>
     public void Served(MissingPiece window, ReadOnlySpan<byte> pages)
     {
-        Interlocked.Increment(ref _faults);
         var address = AddressInTemplate(window.Offset);
         lock (_gate)
         {

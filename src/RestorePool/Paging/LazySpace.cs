@@ -21,18 +21,17 @@ namespace Snapshots.RestorePool.Paging;
 /// </remarks>
 internal sealed class LazySpace : IDisposable
 {
-    /// <summary>A kernel entry costs more than the copy of a page, and a frame of the page store holds as many: neighbours come along.</summary>
-    private const ulong FirstWindowBytes = 8 * PageSize.Bytes;
-
     /// <summary>Whoever reads on gets twice as much with each further window, up to this.</summary>
     public const ulong LargestWindowBytes = 64 * PageSize.Bytes;
+
+    private const ulong MostZeroBytes = 8 * PageSize.Bytes;
 
     private readonly Lock _gate = new();
     private readonly Userfaultfd _door;
     private readonly LazyMemory _memory;
     private MissingPages _pages;
     private VirtualAddress _lastEnd;
-    private ulong _windowBytes = FirstWindowBytes;
+    private ulong _windowBytes;
     private volatile bool _closed;
 
     /// <param name="door">Becomes the space's own.</param>
@@ -78,13 +77,21 @@ internal sealed class LazySpace : IDisposable
     /// <exception cref="LinuxException">The kernel refused the copy: ENOMEM.</exception>
     public void Serve(VirtualAddress fault, byte[] buffer)
     {
-        var waiting = new Queue<VirtualAddress>([fault]);
-        while (waiting.TryPeek(out var page))
+        _memory.BeginFault();
+        try
         {
-            if (TryServe(page, buffer))
-                _ = waiting.Dequeue();
-            else
-                ReadEvents(waiting);
+            var waiting = new Queue<VirtualAddress>([fault]);
+            while (waiting.TryPeek(out var page))
+            {
+                if (TryServe(page, buffer))
+                    _ = waiting.Dequeue();
+                else
+                    ReadEvents(waiting);
+            }
+        }
+        finally
+        {
+            _memory.EndFault();
         }
     }
 
@@ -162,8 +169,8 @@ internal sealed class LazySpace : IDisposable
         lock (_gate)
         {
             var goesOn = page == _lastEnd;
-            _windowBytes = goesOn ? Math.Min(_windowBytes * 2, LargestWindowBytes) : FirstWindowBytes;
-            var window = piece.Within(AddressRange.FromLength(goesOn ? page : page.AlignDown(FirstWindowBytes), _windowBytes));
+            _windowBytes = goesOn ? Math.Min(_windowBytes * 2, LargestWindowBytes) : _memory.WindowBytes;
+            var window = piece.Within(AddressRange.FromLength(goesOn ? page : page.AlignDown(_memory.WindowBytes), _windowBytes));
             _lastEnd = window.Range.End;
             return window;
         }
@@ -194,7 +201,7 @@ internal sealed class LazySpace : IDisposable
             if (!ReferenceEquals(_pages, seen))
                 return false;
             var next = seen.NextPieceFrom(page);
-            var length = Math.Min(FirstWindowBytes, next - page);
+            var length = Math.Min(MostZeroBytes, next - page);
             var errno = _door.Zero(AddressRange.FromLength(page, length), out var filled);
             if (errno is Errno.ENOENT && length > PageSize.Bytes)
                 errno = _door.Zero(AddressRange.FromLength(page, PageSize.Bytes), out filled);

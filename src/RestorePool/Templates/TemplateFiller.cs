@@ -18,7 +18,10 @@ internal sealed class TemplateFiller(Action<Resident, ImageLease, KnownWorkingSe
     private static readonly TimeSpan s_quiet = TimeSpan.FromMilliseconds(100);
 
     /// <summary>Clones that go on and on touching new pages are served sooner by the complete template.</summary>
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
+
+    /// <summary>A template that was made ready for nobody yet.</summary>
+    private static readonly TimeSpan s_unused = TimeSpan.FromMilliseconds(500);
 
     private readonly Lock _gate = new();
     private readonly Dictionary<string, Task> _fills = new(StringComparer.Ordinal);
@@ -102,10 +105,12 @@ internal sealed class TemplateFiller(Action<Resident, ImageLease, KnownWorkingSe
     {
         try
         {
-            var faults = -1L;
-            for (var waited = TimeSpan.Zero; waited < s_patience && faults != memory.Faults; waited += s_quiet)
+            var seen = -1L;
+            for (var waited = TimeSpan.Zero; waited < Patience(memory); waited += s_quiet)
             {
-                faults = memory.Faults;
+                if (seen == memory.FaultsBegun && memory is { HasClones: true, IsBusy: false })
+                    break;
+                seen = memory.FaultsBegun;
                 if (memory.Answered.Wait(s_quiet, givenUp))
                     break;
             }
@@ -116,4 +121,6 @@ internal sealed class TemplateFiller(Action<Resident, ImageLease, KnownWorkingSe
             return false;
         }
     }
+
+    private static TimeSpan Patience(LazyMemory memory) => memory.HasClones ? s_patience : s_unused;
 }
