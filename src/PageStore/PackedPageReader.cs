@@ -6,8 +6,8 @@ using Snapshots.PageStore.Packs;
 namespace Snapshots.PageStore;
 
 /// <summary>
-/// Reads the page space of an image from packs. Frames that a request covers whole are fetched many at a time and decompressed in place; of others the
-/// whole frame is decompressed and kept a while, since the next request usually continues in it. Every frame is checked each time it is fetched. Thread-safe.
+/// Reads the page space of an image from packs. Frames that lie one behind the other are fetched together. Those that a request covers whole are decompressed in place;
+/// others are kept a while, since the next request usually continues in them. Every frame is checked each time it is fetched. Thread-safe.
 /// </summary>
 internal sealed class PackedPageReader : IPageReader
 {
@@ -101,38 +101,46 @@ internal sealed class PackedPageReader : IPageReader
         {
             var frame = (int)(offset / frameBytes);
             var inFrame = (int)(offset % frameBytes);
-            var raw = pack.Header.RawBytesOf(frame);
-            var count = inFrame == 0 && destination.Length >= raw
-                ? ReadWholeFrames(pack, frame, destination)
-                : ReadPart(pack, frame, inFrame, destination[..Math.Min(destination.Length, raw - inFrame)]);
+            var rest = Math.Min(destination.Length, pack.Header.RawBytesOf(frame) - inFrame);
+            // Who reads on in pieces that are no whole frames finds the one that he was in.
+            var count = (inFrame > 0 || rest < pack.Header.RawBytesOf(frame)) && _cache.TryCopy(pack, frame, inFrame, destination[..rest])
+                ? rest
+                : ReadFrames(pack, frame, inFrame, destination);
             offset += count;
             destination = destination[count..];
         }
     }
 
-    /// <summary>As many frames as fit into the destination and into one fetch; at least one does.</summary>
-    private static int ReadWholeFrames(PackFile pack, int first, Span<byte> destination)
+    /// <summary>
+    /// Reads frames that follow one another by one fetch: as many as the destination reaches into and one fetch may bring; at least one. Those that it
+    /// covers whole are decompressed in place, the others are kept.
+    /// </summary>
+    /// <param name="inFirst">Where in the first frame to begin.</param>
+    /// <returns>Bytes of the destination that are filled.</returns>
+    private int ReadFrames(PackFile pack, int first, int inFirst, Span<byte> destination)
     {
-        int stored = 0, raw = 0, end = first;
-        while (end < pack.Header.FrameCount && !pack.Frames[end].IsDropped && raw + pack.Header.RawBytesOf(end) <= destination.Length
+        int stored = 0, reach = -inFirst, end = first;
+        while (end < pack.Header.FrameCount && reach < destination.Length && !pack.Frames[end].IsDropped
             && (end == first || stored + pack.Frames[end].StoredBytes <= PageStoreLimits.FetchBytes))
         {
             stored += pack.Frames[end].StoredBytes;
-            raw += pack.Header.RawBytesOf(end++);
+            reach += pack.Header.RawBytesOf(end++);
         }
         var buffer = ArrayPool<byte>.Shared.Rent(stored);
         try
         {
             var fetched = buffer.AsSpan(0, stored);
             pack.ReadStored(first, fetched);
-            int at = 0, done = 0;
+            var done = 0;
             for (var frame = first; frame < end; frame++)
             {
-                pack.Unpack(frame, fetched.Slice(at, pack.Frames[frame].StoredBytes), destination.Slice(done, pack.Header.RawBytesOf(frame)));
-                at += pack.Frames[frame].StoredBytes;
-                done += pack.Header.RawBytesOf(frame);
+                var skipped = frame == first ? inFirst : 0;
+                var part = destination[done..Math.Min(destination.Length, done + pack.Header.RawBytesOf(frame) - skipped)];
+                Unpack(pack, frame, skipped, fetched[..pack.Frames[frame].StoredBytes], part);
+                fetched = fetched[pack.Frames[frame].StoredBytes..];
+                done += part.Length;
             }
-            return raw;
+            return done;
         }
         finally
         {
@@ -140,27 +148,24 @@ internal sealed class PackedPageReader : IPageReader
         }
     }
 
-    private int ReadPart(PackFile pack, int frame, int inFrame, Span<byte> destination)
+    private void Unpack(PackFile pack, int frame, int skipped, Span<byte> stored, Span<byte> part)
     {
-        if (_cache.TryCopy(pack, frame, inFrame, destination))
-            return destination.Length;
+        if (part.Length == pack.Header.RawBytesOf(frame))
+        {
+            pack.Unpack(frame, stored, part);
+            return;
+        }
         var raw = _cache.TakeBuffer();
-        var scratch = _cache.TakeBuffer();
         try
         {
-            pack.ReadFrame(frame, scratch, raw.AsSpan(0, pack.Header.RawBytesOf(frame)));
+            pack.Unpack(frame, stored, raw.AsSpan(0, pack.Header.RawBytesOf(frame)));
         }
         catch
         {
             _cache.Return(raw);
             throw;
         }
-        finally
-        {
-            _cache.Return(scratch);
-        }
-        raw.AsSpan(inFrame, destination.Length).CopyTo(destination);
+        raw.AsSpan(skipped, part.Length).CopyTo(part);
         _cache.Keep(pack, frame, raw);
-        return destination.Length;
     }
 }

@@ -81,17 +81,6 @@ internal sealed class PackFile : IDisposable
         Check(frame, stored);
     }
 
-    /// <summary>Reads, checks and decompresses one frame.</summary>
-    /// <param name="scratch">Room for <see cref="PageStoreLimits.MaxFrameBytes"/>.</param>
-    /// <param name="raw">As long as the frame's pages.</param>
-    /// <exception cref="ImageException">Truncated, DigestMismatch.</exception>
-    public void ReadFrame(int frame, Span<byte> scratch, Span<byte> raw)
-    {
-        var stored = scratch[.._frames[frame].StoredBytes];
-        ReadStored(frame, stored);
-        Unpack(frame, stored, raw);
-    }
-
     public void Dispose() => _object.Dispose();
 
     private void Check(int frame, Span<byte> stored)
