@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using Snapshots.Images;
 using Snapshots.Images.V1;
 using Snapshots.PageStore.Domains;
+using Snapshots.PageStore.Maps;
 using Snapshots.PageStore.Packs;
 
 namespace Snapshots.PageStore;
@@ -51,8 +52,11 @@ public sealed class PackedPages : IPageStorage
         return crashed;
     }
 
-    public IPageWriter CreateWriter()
+    public IPageWriter CreateWriter(PageBlob? parent)
     {
+        // Pages that are in a page file are nobody else's to point at: such a layer stores all of its own.
+        if (parent?.Map is not null)
+            return CreateLayerWriter(parent);
         _written.Make();
         return new PackedPageWriter(_written, Pin.Create(_written.Incoming));
     }
@@ -87,6 +91,27 @@ public sealed class PackedPages : IPageStorage
             Pin.RemoveDead(domain.Incoming);
         }
         return (files, bytes);
+    }
+
+    // Called with the lock held: nothing is collected between the look at the parent's packs and their claim.
+    private PackedPageWriter CreateLayerWriter(PageBlob parent)
+    {
+        var domain = Domain(parent.Map.Domain);
+        Check(parent);
+        domain.Make();
+        var pin = Pin.Create(domain.Incoming);
+        try
+        {
+            var map = domain.ReadMap(parent);
+            foreach (var pack in map.Packs)
+                pin.Add(pack);
+            return new PackedPageWriter(domain, pin, parent: new ParentPages(map));
+        }
+        catch
+        {
+            pin.Dispose();
+            throw;
+        }
     }
 
     internal DedupDomain Domain(string name) => _domains.GetOrAdd(name, added => new DedupDomain(_root, added, _files));

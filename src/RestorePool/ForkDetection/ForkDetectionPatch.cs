@@ -32,6 +32,23 @@ internal static class ForkDetectionPatch
         }
     }
 
+    /// <summary>Pages that <see cref="Apply"/> may write to; ascending, adjacent ones joined.</summary>
+    public static IReadOnlyList<AddressRange> PagesOf(ForkDetectionPlan plan)
+    {
+        var pages = new List<AddressRange>();
+        foreach (var placed in plan.Sites.OrderBy(placed => placed.Address))
+        {
+            var changed = placed.Site.Kind == ForkDetectionKind.Function ? FunctionReplacement.SizeBytes : sizeof(ulong);
+            var start = placed.Address.AlignDown(PageSize.Bytes);
+            var end = (placed.Address + (ulong)changed).AlignUp(PageSize.Bytes);
+            if (pages.Count > 0 && pages[^1].End >= start)
+                pages[^1] = new AddressRange(pages[^1].Start, end > pages[^1].End ? end : pages[^1].End);
+            else
+                pages.Add(new AddressRange(start, end));
+        }
+        return pages;
+    }
+
     private static bool IsToBeChanged(PlacedSite placed, ProcessImage process, byte[] current)
     {
         var isAsInFile = current.AsSpan().SequenceEqual(placed.Site.FileBytes);

@@ -42,6 +42,9 @@ public sealed class CompiledPrograms
     /// <summary>Where clones mount sockets; a file must be there.</summary>
     internal IReadOnlyList<string> SocketPaths { get; private init; } = [];
 
+    /// <summary>Pages that the template has otherwise than the image, changed by <see cref="ForkDetectionPatch"/>; ascending.</summary>
+    public IReadOnlyList<AddressRange> UnlikeImage { get; private init; } = [];
+
     /// <exception cref="RestoreUnsupportedException">The snapshot holds what this version cannot restore.</exception>
     public static CompiledPrograms Compile(Manifest manifest, ForkDetectionPlan forkDetection)
     {
@@ -62,6 +65,7 @@ public sealed class CompiledPrograms
         {
             PrefaultTable = cloneCompiler.PrefaultTable,
             SocketPaths = PrivateSocketPaths.Of(process),
+            UnlikeImage = ForkDetectionPatch.PagesOf(forkDetection),
         };
     }
 
