@@ -23,6 +23,9 @@ internal static partial class AgentLog
     [LoggerMessage(LogLevel.Warning, "the template of {Snapshot} ({Digest}) has {Mebibytes} MiB, more than the {BudgetMebibytes} MiB of all templates: it stays until another is needed")]
     public static partial void TemplateOversized(ILogger log, string snapshot, string digest, double mebibytes, double budgetMebibytes);
 
+    [LoggerMessage(LogLevel.Information, "the template of {Snapshot} ({Digest}) shares no memory with that of its parent {Parent}: {Reason}")]
+    public static partial void TemplateUnshared(ILogger log, string snapshot, string digest, string parent, string reason);
+
     [LoggerMessage(LogLevel.Warning, "the working set of {Digest} cannot be used or kept, its clones answer later: {Problem}")]
     public static partial void WorkingSetProblem(ILogger log, string digest, string problem);
 

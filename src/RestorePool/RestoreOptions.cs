@@ -40,6 +40,9 @@ public sealed record RestoreOptions
     /// <summary>Told of each template that was dropped for memory. Called by launching threads, outside every lock; must not throw.</summary>
     public Action<TemplateEviction>? TemplateEvicted { get; init; }
 
+    /// <summary>Told of the template of a layer that was built alone. Called by launching threads, outside every lock; must not throw.</summary>
+    public Action<UnsharedTemplate>? TemplateUnshared { get; init; }
+
     /// <summary>Told of a template that is larger than <see cref="TemplateMemoryBytes"/> by itself. Called by launching threads, outside every lock; must not throw.</summary>
     public Action<OversizedTemplate>? TemplateOversized { get; init; }
 }

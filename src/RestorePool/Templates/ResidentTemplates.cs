@@ -3,6 +3,7 @@ using System.Diagnostics.CodeAnalysis;
 using Snapshots.Images;
 using Snapshots.Linux.Proc;
 using Snapshots.RestorePool.Clones;
+using Snapshots.RestorePool.Layers;
 
 namespace Snapshots.RestorePool.Templates;
 
@@ -14,7 +15,8 @@ namespace Snapshots.RestorePool.Templates;
 ///    The one that was used last stays, so a template larger than the budget works until another is needed.
 /// 3. A template that died, or that somebody wants gone, is retired: the next use builds another, and it ends with its last use.
 /// </code>
-/// What a template has is measured once, when it is built: it runs no code, so it cannot grow. The template that is being built comes on top
+/// What a template has is measured once, when it is built: it runs no code, so it cannot grow. The template of a layer counts what it does not share
+/// with its parent's, which stays as long as any of its layers: to drop it would free nothing that they share. The template that is being built comes on top
 /// of the budget, since only a build that succeeded may cost another template its place.
 /// Thread-safe. The gate guards the table and the counts, and nothing slow happens under it: builds, forks, and the ends of templates with their
 /// parked clones are done outside, so snapshots do not wait for one another. Templates that are out of the table are nobody's but their users'.
@@ -24,7 +26,7 @@ internal sealed class ResidentTemplates : IDisposable
     private readonly Lock _gate = new();
     private readonly Dictionary<string, Resident> _byDigest = new(StringComparer.Ordinal);
     private readonly ParkingPool _parking;
-    private readonly TemplateBuilder _builder;
+    private readonly LayeredTemplates _builder;
     private readonly long _budgetBytes;
     private readonly Action<TemplateEviction>? _evicted;
     private readonly Action<OversizedTemplate>? _oversized;
@@ -33,7 +35,7 @@ internal sealed class ResidentTemplates : IDisposable
     public ResidentTemplates(ParkingPool parking, RestoreOptions options)
     {
         _parking = parking;
-        _builder = new TemplateBuilder(options);
+        _builder = new LayeredTemplates(options, UseForForks, Retire);
         _budgetBytes = options.TemplateMemoryBytes ?? long.MaxValue;
         _evicted = options.TemplateEvicted;
         _oversized = options.TemplateOversized;
@@ -41,12 +43,19 @@ internal sealed class ResidentTemplates : IDisposable
 
     /// <summary>Begins a use. Waits for a build of this template, of no other.</summary>
     /// <exception cref="Exception">What opening the image or building the template threw; it is not remembered, the reason may be gone next time.</exception>
-    public TemplateUse Use(TemplateSource source)
+    public TemplateUse Use(TemplateSource source) => Use(source, parks: true);
+
+    /// <summary>For a template that is wanted as the parent of others: no clone of it is parked for that.</summary>
+    private TemplateUse UseForForks(TemplateSource source) => Use(source, parks: false);
+
+    private TemplateUse Use(TemplateSource source, bool parks)
     {
         var resident = Begin(source);
         try
         {
             var template = resident.Build.Value;
+            if (parks && resident.BeginToPark())
+                _parking.Open(template);
             Trim();
             return new TemplateUse(template, () => End(resident));
         }
@@ -84,7 +93,7 @@ internal sealed class ResidentTemplates : IDisposable
             var parked = _parking.PidsOf(template);
             // One that ends meanwhile is as good as one that had ended before.
             if (ProcessMemory.TryRead(template.Pid) is { } memory)
-                statuses.Add(new TemplateStatus(resident.Source.Name, resident.Source.Digest, template.Pid, memory, parked, idle, inUse));
+                statuses.Add(new TemplateStatus(resident.Source.Name, resident.Source.Digest, template.Pid, memory, parked, idle, inUse, template.ParentDigest?.ToString()));
         }
         return statuses;
     }
@@ -141,30 +150,32 @@ internal sealed class ResidentTemplates : IDisposable
     {
         var image = resident.Source.Open();
         Template? template = null;
+        TemplateUse? parent = null;
         try
         {
-            template = _builder.Build(image, resident.Source);
+            (template, parent) = _builder.Build(image, resident.Source);
             template.WorkingSetRecorder.Begin(resident.Source.ReadWorkingSet?.Invoke(), resident.Source.SaveWorkingSet);
-            _parking.Open(template);
-            var bytes = (long?)ProcessMemory.TryRead(template.Pid)?.ResidentKib * 1024 ?? template.BytesLoaded;
+            var bytes = template.OwnBytes ?? (long?)ProcessMemory.TryRead(template.Pid)?.ResidentKib * 1024 ?? template.BytesLoaded;
             if (bytes > _budgetBytes)
                 _oversized?.Invoke(new OversizedTemplate(resident.Source.Name, resident.Source.Digest, bytes, _budgetBytes));
-            Enter(resident, template, image, bytes);
+            Enter(resident, template, parent, image, bytes);
             return template;
         }
         catch
         {
             End(template);
+            parent?.Dispose();
             resident.Source.Close(image);
             throw;
         }
     }
 
-    private void Enter(Resident resident, Template template, SnapshotImage image, long bytes)
+    private void Enter(Resident resident, Template template, TemplateUse? parent, SnapshotImage image, long bytes)
     {
         lock (_gate)
         {
             resident.Template = template;
+            resident.Parent = parent;
             resident.Image = image;
             resident.Bytes = bytes;
             // Somebody may have wanted it gone while it was built.
@@ -218,6 +229,7 @@ internal sealed class ResidentTemplates : IDisposable
     {
         End(resident.Template);
         resident.Source.Close(resident.Image);
+        resident.Parent?.Dispose();
     }
 
     // Parked clones first: nobody forks from the template for them any more.
@@ -232,6 +244,8 @@ internal sealed class ResidentTemplates : IDisposable
     /// <summary>A place in the table. All but <see cref="Source"/> and <see cref="Build"/> is guarded by the gate.</summary>
     private sealed class Resident
     {
+        private int _parks;
+
         public Resident(TemplateSource source, Func<Resident, Template> build)
         {
             Source = source;
@@ -254,10 +268,16 @@ internal sealed class ResidentTemplates : IDisposable
         /// <summary>Null until it is built.</summary>
         public Template? Template { get; set; }
 
+        /// <summary>Of a layer: held as long as the template is there.</summary>
+        public TemplateUse? Parent { get; set; }
+
         public SnapshotImage? Image { get; set; }
 
-        /// <summary>Resident memory when it was built; 0 until then.</summary>
+        /// <summary>Resident memory of its own when it was built; 0 until then.</summary>
         public long Bytes { get; set; }
+
+        /// <summary>True for the first who wants clones of it, and not only forks for layers.</summary>
+        public bool BeginToPark() => Interlocked.Exchange(ref _parks, 1) == 0;
 
         public TimeSpan Idle => Uses > 0 ? TimeSpan.Zero : Stopwatch.GetElapsedTime(LastUsed);
     }

@@ -32,7 +32,7 @@ internal sealed class TemplateBuilder(RestoreOptions options)
             ForkDetectionPatch.Apply(husk.Pid, forkDetection, process, programs.Plan.ForkIdentity.Start + ForkIdentityFunction.EntryOffset);
             husk.Send(stackalloc byte[sizeof(ulong)]);
             AwaitReady(husk, programs, name);
-            return new Template(name, husk, programs, image.Manifest, options, clock.Elapsed, loader.BytesLoaded);
+            return new Template(name, husk, programs, image, options, clock.Elapsed, loader.BytesLoaded);
         }
         catch
         {
@@ -41,7 +41,7 @@ internal sealed class TemplateBuilder(RestoreOptions options)
         }
     }
 
-    private static void AwaitReady(Husk husk, CompiledPrograms programs, string name)
+    internal static void AwaitReady(Husk husk, CompiledPrograms programs, string name)
     {
         var report = husk.ReceiveReport();
         if (report.Tag != ReportTag.Ready)
