@@ -20,7 +20,9 @@ internal static class TemplateRows
             Of(own),
             Sum(parked),
             Sum(clones),
-            Sum(own, parked, clones));
+            Sum(own, parked, clones),
+            template.CountedBytes,
+            template.ParentDigest.Length > 0 ? template.ParentDigest : null);
     }
 
     private static MemoryRow Of(MemoryUse use) => Sum(use) with

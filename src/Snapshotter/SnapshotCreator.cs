@@ -129,14 +129,15 @@ public sealed class SnapshotCreator(ImageStore store) : IDisposable
 
     /// <summary>Freezes a clone that has got ready again into a layer of what it was cloned from, and ends it in its stop once the image is published.</summary>
     /// <param name="ready">How it got ready, and how clones of it would.</param>
+    /// <param name="keepRunning">Let it run on instead.</param>
     /// <exception cref="FreezeRefusedException">It holds what cannot be snapshotted: all of it is listed.</exception>
     /// <exception cref="ImageException">The parent's pages are gone, or the store cannot be written.</exception>
-    public static CreatedImage FreezeLayer(ImageStore store, string name, int pid, LayerBase layerBase, ReadinessSpec ready)
+    public static CreatedImage FreezeLayer(ImageStore store, string name, int pid, LayerBase layerBase, ReadinessSpec ready, bool keepRunning = false)
     {
         using var writer = store.CreateWriter(layerBase.Parent);
         // A parent from an older store has no packs that could be pointed at: its layers store all of their pages.
         var parent = layerBase.Parent.Manifest.Pages.Map is null ? null : layerBase;
-        var target = new FreezeTarget { Pid = pid, Externals = ExternalsOf(pid), Manifest = NewManifest(ready.ToImage()), Base = parent };
+        var target = new FreezeTarget { Pid = pid, Externals = ExternalsOf(pid), Manifest = NewManifest(ready.ToImage()), Base = parent, KeepRunning = keepRunning };
         var result = Freeze.Run(target, writer, name);
         return new CreatedImage(result.Digest, result.Manifest);
     }

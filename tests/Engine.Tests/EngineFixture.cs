@@ -3,6 +3,7 @@ using System.Text;
 using Snapshots.Images;
 using Snapshots.Linux;
 using Snapshots.Linux.Syscalls;
+using Snapshots.PageStore;
 using Snapshots.RestorePool;
 using Snapshots.RestorePool.Clones;
 using Snapshots.Snapshotter;
@@ -39,7 +40,7 @@ internal sealed class EngineFixture : IDisposable
     /// <param name="options">What else a test wants of its engine.</param>
     public EngineFixture(int parkedClones = 0, RestoreOptions? options = null)
     {
-        Store = ImageStore.Open(Path.Combine(_directory, "store"), new StoreFiles(DirectoryFlush.Sync, FileLock.Acquire));
+        Store = SnapshotStore.Open(Path.Combine(_directory, "store"), new StoreFiles(DirectoryFlush.Sync, FileLock.Acquire)).Images;
         Creator = new SnapshotCreator(Store);
         Engine = RestoreEngine.Start((options ?? new RestoreOptions()) with { SandboxPoolSize = 2, ParkedClones = parkedClones });
     }

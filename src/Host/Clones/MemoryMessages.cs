@@ -36,6 +36,8 @@ internal static class MemoryMessages
             Parked = Describe(ProcessMemory.Sum(template.ParkedPids.Except(clones.Select(clone => clone.Process.HostPid)))),
             Clones = Describe(alive.Aggregate(new ProcessMemory(), (sum, one) => sum + one)),
             CloneCount = (uint)alive.Count,
+            ParentDigest = template.ParentDigest ?? string.Empty,
+            CountedBytes = (ulong)template.CountedBytes,
         };
     }
 }

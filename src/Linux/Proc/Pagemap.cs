@@ -50,6 +50,10 @@ public sealed class Pagemap : IDisposable
     /// contents as long as neither runs. Needs CAP_SYS_ADMIN; without it no page is the same. A page that the kernel moves meanwhile may be told apart
     /// from itself. It is never taken for another: a page that both have is mapped more than once, and that is asked of it as well.
     /// </summary>
+    /// <param name="one">The one that may have written since they shared everything: only of its pages it is asked whether they are mapped more than
+    /// once. Of one that maps a huge page as a whole the kernel tells the answer of its first page for all (seen on 6.18).</param>
+    /// <param name="other">The one that is as it was.</param>
+    /// <param name="range">Whole pages.</param>
     /// <returns>The whole range in order, in parts that are as long as possible.</returns>
     public static IEnumerable<(AddressRange Range, bool IsSame)> Compare(Pagemap one, Pagemap other, AddressRange range)
     {
@@ -80,7 +84,7 @@ public sealed class Pagemap : IDisposable
         const ulong Compared = Present | Swapped | OfFile | Place;
         return ((one ^ other) & Compared) == 0
             && (one & (Present | Swapped)) != 0 && (one & OfFile) == 0 && (one & Place) != 0
-            && ((one | other) & MappedOnce) == 0;
+            && (one & MappedOnce) == 0;
     }
 
     /// <summary>A process that has ended has no pages.</summary>

@@ -84,16 +84,16 @@ internal sealed class ResidentTemplates : IDisposable
     /// <summary>Templates that are built and alive. Reads their memory; holds up nobody.</summary>
     public IReadOnlyList<TemplateStatus> List()
     {
-        List<(Resident Resident, Template Template, TimeSpan Idle, bool InUse)> built;
+        List<(Resident Resident, Template Template, TimeSpan Idle, bool InUse, long Bytes)> built;
         lock (_gate)
-            built = [.. _byDigest.Values.Where(one => one.Template is not null).Select(one => (one, one.Template!, one.Idle, one.Uses > 0))];
+            built = [.. _byDigest.Values.Where(one => one.Template is not null).Select(one => (one, one.Template!, one.Idle, one.Uses > 0, one.Bytes))];
         var statuses = new List<TemplateStatus>(built.Count);
-        foreach (var (resident, template, idle, inUse) in built)
+        foreach (var (resident, template, idle, inUse, bytes) in built)
         {
             var parked = _parking.PidsOf(template);
             // One that ends meanwhile is as good as one that had ended before.
             if (ProcessMemory.TryRead(template.Pid) is { } memory)
-                statuses.Add(new TemplateStatus(resident.Source.Name, resident.Source.Digest, template.Pid, memory, parked, idle, inUse, template.ParentDigest?.ToString()));
+                statuses.Add(new TemplateStatus(resident.Source.Name, resident.Source.Digest, template.Pid, memory, parked, idle, inUse, template.ParentDigest?.ToString(), bytes));
         }
         return statuses;
     }
