@@ -17,6 +17,7 @@ internal sealed class PackedPageReader : IPageReader
     private readonly PageMapIndex _index;
     private readonly FrameCache _cache = new();
     private readonly string _source;
+    private volatile bool _disposed;
 
     /// <param name="packs">Those of the map, in its order; they become the reader's, also when this fails.</param>
     /// <param name="source">For messages.</param>
@@ -50,6 +51,7 @@ internal sealed class PackedPageReader : IPageReader
 
     public void Read(ulong blobOffset, Span<byte> destination)
     {
+        ObjectDisposedException.ThrowIf(_disposed, this); // Also what the cache still has.
         if (blobOffset > LengthBytes || (ulong)destination.Length > LengthBytes - blobOffset)
             throw new ArgumentOutOfRangeException(nameof(blobOffset), $"{_source}: {destination.Length} bytes at {blobOffset} lie outside its {LengthBytes} bytes");
         if (destination.IsEmpty)
@@ -75,7 +77,11 @@ internal sealed class PackedPageReader : IPageReader
         return pageCount;
     }
 
-    public void Dispose() => Array.ForEach(_packs, pack => pack.Dispose());
+    public void Dispose()
+    {
+        _disposed = true;
+        Array.ForEach(_packs, pack => pack.Dispose());
+    }
 
     private void CheckRun(PageRun run)
     {
