@@ -73,6 +73,22 @@ public class LayerTests
         }
     }
 
+    /// <summary>The generator is seeded in the parent already, and again in the layer: both templates lead it to think of a fork.</summary>
+    [Fact]
+    public void Clones_of_a_layer_do_not_repeat_each_others_random_numbers()
+    {
+        using var farm = new Farm();
+        farm.Create("runtime", Functions);
+        farm.Execute("create", "seeded", "--from", "runtime", "--payload", """{"code":"import ssl\nearly = ssl.RAND_bytes(8).hex()"}""").MustSucceed();
+        farm.Execute("create", "drawing", "--from", "seeded", "--payload", """{"code":"late = ssl.RAND_bytes(8).hex()\ndef handle(arguments): return [early, late, ssl.RAND_bytes(8).hex()]"}""").MustSucceed();
+
+        var drawn = farm.CloneAndWait("drawing", Enumerable.Repeat("{\"arguments\":{}}", 8)).Select(row => Answer(row).GetProperty("result").EnumerateArray().Select(number => number.GetString()).ToArray()).ToList();
+
+        Assert.Single(drawn.Select(numbers => (numbers[0], numbers[1])).Distinct());
+        Assert.Equal(8, drawn.Select(numbers => numbers[2]).Distinct().Count());
+        AssertShared(farm);
+    }
+
     [Fact]
     public void A_node_worker_gets_ready_twice()
     {

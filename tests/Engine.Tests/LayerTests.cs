@@ -54,6 +54,8 @@ public sealed class LayerTests
         using var parent = store.OpenImage("stage1");
         using var clone = layers.Engine.Engine.Launch(parent, new CloneRequest { Id = "two", PayloadJson = "{\"stage\":2}" });
         Assert.Equal("answer\nready", EngineFixture.Answer(clone));
+        // It has something left to do before it waits in read(2), system call 0.
+        Assert.True(SpinWait.SpinUntil(() => File.ReadAllText($"/proc/{clone.HostPid}/syscall").StartsWith("0 ", StringComparison.Ordinal), TimeSpan.FromSeconds(10)));
         var template = layers.Engine.Engine.Prepare(parent);
         SnapshotCreator.FreezeLayer(store, "layer", clone.HostPid, new LayerBase { Parent = parent, TemplatePid = template.Pid, UnlikeImage = template.Programs.UnlikeImage }, new ChannelReadiness(), keepRunning: true);
 
@@ -147,12 +149,12 @@ public sealed class LayerTests
         Drop();
         var before = layers.Engine.Held(Cancellation);
         var random = new Random(1);
-        for (var round = 0; round < 25; round++)
+        for (var round = 0; round < 30; round++)
         {
             using (var parent = layers.Engine.Engine.Use(layers.Source("stage1")))
             using (var victim = Pidfd.Open(parent.Template.Pid))
             {
-                var spins = random.Next(1_500_000);
+                var spins = random.Next(round % 2 == 0 ? 100_000 : 1_500_000); // the fork comes early
                 var killer = new Thread(() =>
                 {
                     Thread.SpinWait(spins);
@@ -172,6 +174,40 @@ public sealed class LayerTests
             foreach (var name in new[] { "stage2", "stage1" })
                 layers.Engine.Engine.Drop(layers.Engine.Store.Resolve(name).ToString());
         }
+    }
+
+    [Fact]
+    public void A_fork_that_is_killed_while_it_becomes_a_template_leaves_nothing_and_the_layer_is_built_alone()
+    {
+        using var layers = new LayerFixture();
+        layers.CreateStages(2, Cancellation);
+        layers.CheckClone(layers.Source("stage2"), 2);
+        Drop();
+        using var parent = layers.Engine.Engine.Use(layers.Source("stage1"));
+        var before = layers.Engine.Held(Cancellation);
+        var random = new Random(2);
+        for (var round = 0; round < 20; round++)
+        {
+            var known = EngineFixture.Children().ToHashSet();
+            var spins = random.Next(400_000);
+            var killer = new Thread(() =>
+            {
+                var born = 0;
+                SpinWait.SpinUntil(() => (born = EngineFixture.Children().Find(pid => !known.Contains(pid))) != 0, TimeSpan.FromSeconds(10));
+                Thread.SpinWait(spins);
+                using var victim = Pidfd.Open(born);
+                _ = Pidfd.SendSignal(victim, SIGKILL);
+            });
+            killer.Start();
+            using (layers.Engine.Engine.Use(layers.Source("stage2")))
+                killer.Join(); // It may have been killed as a template that stands: the next use builds another.
+            Drop();
+            Assert.Equal(before, layers.Engine.Held(Cancellation));
+        }
+        Assert.True(layers.Unshared.Count > 0, "no fork was hit while it was built");
+        layers.CheckClone(layers.Source("stage2"), 2);
+
+        void Drop() => layers.Engine.Engine.Drop(layers.Engine.Store.Resolve("stage2").ToString());
     }
 
     /// <summary>The steps of the parent's template that fork, and those of its child, each in turn become a system call that no kernel knows.</summary>

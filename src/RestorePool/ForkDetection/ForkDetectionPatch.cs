@@ -23,12 +23,12 @@ internal static class ForkDetectionPatch
         if (plan.IsEmpty)
             return;
         // /proc/PID/mem writes to read-only pages of private mappings: code, and words that the loader protected (RELRO).
-        using var memory = File.OpenHandle(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/mem"), FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
+        using var memory = ProcessMemoryWrite.Open(pid);
         foreach (var placed in plan.Sites)
         {
             var change = placed.Site.Kind == ForkDetectionKind.Function ? FunctionReplacement.Encode(function) : Word(function);
             if (IsToBeChanged(placed, process, ReadCurrent(pid, placed)))
-                RandomAccess.Write(memory, change, (long)placed.Address.Value);
+                ProcessMemoryWrite.Write(memory, pid, placed.Address, change);
         }
     }
 

@@ -121,7 +121,7 @@ internal sealed class LayerBuilder(RestoreOptions options)
     {
         foreach (var piece in plan.GrownPieces.Where(piece => (piece.Protection & 3) == 3))
             HugePages.Prepare(husk.Pid, husk.PidFd, piece);
-        using var memory = File.OpenHandle(string.Create(CultureInfo.InvariantCulture, $"/proc/{husk.Pid}/mem"), FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
+        using var memory = ProcessMemoryWrite.Open(husk.Pid);
         var buffer = new byte[BufferBytes];
         long written = 0;
         foreach (var (range, offset) in plan.Written)
@@ -130,7 +130,7 @@ internal sealed class LayerBuilder(RestoreOptions options)
             {
                 var piece = buffer.AsSpan(0, (int)Math.Min(BufferBytes, range.LengthBytes - done));
                 pages.Read(offset + done, piece);
-                RandomAccess.Write(memory, piece, (long)(range.Start + done).Value);
+                ProcessMemoryWrite.Write(memory, husk.Pid, range.Start + done, piece);
                 done += (ulong)piece.Length;
             }
             written += (long)range.LengthBytes;

@@ -35,7 +35,8 @@ internal sealed class LayeredTemplates(RestoreOptions options, Func<TemplateSour
         catch (Exception e) when (e is NotLayerableException or HuskDiedException or ProgramFailedException or ProgramTooLargeException
             or CloneStartException or RestoreUnsupportedException or ImageException or LinuxException or IOException)
         {
-            if (e is HuskDiedException && parent is not null)
+            // It may have been the fork that died.
+            if (parent is { Template.HasEnded: true })
                 retire(parent.Template);
             parent?.Dispose();
             var template = _alone.Build(image, source);

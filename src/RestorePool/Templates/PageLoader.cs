@@ -1,4 +1,3 @@
-using System.Globalization;
 using Microsoft.Win32.SafeHandles;
 using Snapshots.AddressSpace;
 using Snapshots.Images;
@@ -24,7 +23,7 @@ internal sealed class PageLoader(IPageReader pages, int pid, SafeFileHandle pidF
     public void Load(ProcessImage process, StagingPlan staging, ContentsPlan contents, AddressRange contentsRange)
     {
         HugePages.Prepare(pid, pidFd, staging.HugeBlocks(process));
-        using var memory = File.OpenHandle(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/mem"), FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
+        using var memory = ProcessMemoryWrite.Open(pid);
         foreach (var mapping in process.Mappings)
         {
             // MADV_WIPEONFORK memory is zeros in every clone; the template, which never runs, has no use for it either.
@@ -42,7 +41,7 @@ internal sealed class PageLoader(IPageReader pages, int pid, SafeFileHandle pidF
             else
             {
                 foreach (var extent in mapping.Extents)
-                    LoadExtent(extent, start + (extent.PageIndex * PageSize.Bytes), (address, bytes) => RandomAccess.Write(memory, bytes, (long)address.Value));
+                    LoadExtent(extent, start + (extent.PageIndex * PageSize.Bytes), (address, bytes) => ProcessMemoryWrite.Write(memory, pid, address, bytes));
             }
         }
         foreach (var (offset, extent) in contents.Pieces)

@@ -186,7 +186,7 @@ public sealed class Template : IDisposable
         }
     }
 
-    private bool HasEnded => _disposed || Poll.IsReadable(PidFd, TimeSpan.Zero);
+    internal bool HasEnded => _disposed || Poll.IsReadable(PidFd, TimeSpan.Zero);
 
     private void StepBack()
     {
