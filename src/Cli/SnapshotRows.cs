@@ -17,5 +17,9 @@ internal static class SnapshotRows
         manifest.Processes.Sum(process => process.Threads.Count),
         manifest.Processes.Sum(process => process.Mappings.Count),
         manifest.Processes.Sum(process => process.Descriptors.Count),
-        ReadinessText.Of(manifest.Readiness));
+        ReadinessText.Of(manifest.Readiness),
+        LayerOf(manifest.Layer));
+
+    private static LayerDetails? LayerOf(LayerOrigin? layer) =>
+        layer is null ? null : new LayerDetails(layer.ParentName, SnapshotDigest.FromBytes(layer.ParentSha256.Span).ToString(), layer.UnchangedBytes);
 }

@@ -21,7 +21,9 @@ internal static class TemplateRows
             Sum(parked),
             Sum(clones),
             Sum(own, parked, clones),
-            template.Filling);
+            template.Filling,
+            template.CountedBytes,
+            template.ParentDigest.Length > 0 ? template.ParentDigest : null);
     }
 
     private static MemoryRow Of(MemoryUse use) => Sum(use) with

@@ -26,6 +26,9 @@ internal static partial class AgentLog
     [LoggerMessage(LogLevel.Error, "the memory of {Snapshot} ({Digest}) cannot be completed: {Problem}. Clones that run go on until they need what is missing")]
     public static partial void FillFailed(ILogger log, string snapshot, string digest, string problem);
 
+    [LoggerMessage(LogLevel.Information, "the template of {Snapshot} ({Digest}) shares no memory with that of its parent {Parent}: {Reason}")]
+    public static partial void TemplateUnshared(ILogger log, string snapshot, string digest, string parent, string reason);
+
     [LoggerMessage(LogLevel.Warning, "the working set of {Digest} cannot be used or kept, its clones answer later: {Problem}")]
     public static partial void WorkingSetProblem(ILogger log, string digest, string problem);
 

@@ -31,7 +31,12 @@ public interface IPageStorage
     bool RemoveLeftovers();
 
     /// <summary>Begins the pages of an image. The caller holds the lock.</summary>
-    IPageWriter CreateWriter();
+    /// <param name="parent">
+    /// Pages that the new image may take over (<see cref="IPageSink.AppendFromParent"/>): they stay in the store until the writer is disposed of, and
+    /// the new image lies in their dedup domain. Null for an image that begins with nothing.
+    /// </param>
+    /// <exception cref="ImageException">The parent's pages are damaged or gone.</exception>
+    IPageWriter CreateWriter(PageBlob? parent);
 
     /// <summary>Opens pages for reading; they stay readable until disposed.</summary>
     /// <exception cref="ImageException">Every failure but WriteFailed.</exception>

@@ -75,8 +75,9 @@ public sealed class ImageStore
     public static bool IsValidName(string name) => StoreLayout.IsValidName(name);
 
     /// <summary>Begins a new image.</summary>
-    /// <exception cref="ImageException">WriteFailed.</exception>
-    public ImageWriter CreateWriter()
+    /// <param name="parent">An image of this store whose pages a layer takes over, by <see cref="ImageWriter.AppendFromParent"/>; its pages must lie in packs.</param>
+    /// <exception cref="ImageException">WriteFailed; NotFound and others: the parent is gone, or damaged.</exception>
+    public ImageWriter CreateWriter(SnapshotImage? parent = null)
     {
         var path = _layout.NewIncomingPath();
         try
@@ -85,7 +86,7 @@ public sealed class ImageStore
             using (_files.Lock(_layout.LockFile))
             {
                 if (_packs is not null)
-                    return new ImageWriter(this, _packs.CreateWriter());
+                    return new ImageWriter(this, _packs.CreateWriter(parent?.Manifest.Pages));
                 var file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None);
                 return new ImageWriter(this, new PageBlobWriter(_layout, file, path));
             }

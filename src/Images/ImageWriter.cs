@@ -27,6 +27,10 @@ public sealed class ImageWriter : IPageSink, IDisposable
     public void Append(ulong pageIndex, ReadOnlySpan<byte> pages, IList<PageExtent> extents) => _pages.Append(pageIndex, pages, extents);
 
     /// <inheritdoc/>
+    public void AppendFromParent(ulong pageIndex, ulong pageCount, ulong parentOffset, IList<PageExtent> extents) =>
+        _pages.AppendFromParent(pageIndex, pageCount, parentOffset, extents);
+
+    /// <inheritdoc/>
     public void AppendWithZeros(ulong pageIndex, ReadOnlySpan<byte> pages, IList<PageExtent> extents) => _pages.AppendWithZeros(pageIndex, pages, extents);
 
     /// <summary>

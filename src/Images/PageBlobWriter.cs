@@ -24,12 +24,15 @@ internal sealed class PageBlobWriter : IPageWriter
         _layout = layout;
         _file = file;
         _path = path;
-        _gatherer = new PageGatherer(path, WriteSegment);
+        _gatherer = new PageGatherer(path, (segment, _) => WriteSegment(segment));
     }
 
     public void Append(ulong pageIndex, ReadOnlySpan<byte> pages, IList<PageExtent> extents) => _gatherer.Append(pageIndex, pages, extents);
 
     public void AppendWithZeros(ulong pageIndex, ReadOnlySpan<byte> pages, IList<PageExtent> extents) => _gatherer.AppendWithZeros(pageIndex, pages, extents);
+
+    public void AppendFromParent(ulong pageIndex, ulong pageCount, ulong parentOffset, IList<PageExtent> extents) =>
+        throw new InvalidOperationException("a page file holds the pages of one image; layers need packs");
 
     public void Prepare(ulong bytes) => _gatherer.Prepare(bytes);
 

@@ -15,10 +15,11 @@ public sealed class PageGatherer : IPageSink, IDisposable
     private const int SegmentsInFlight = 512;
 
     private readonly string _subject;
-    private readonly Action<ReadOnlyMemory<byte>> _store;
+    private readonly Action<ReadOnlyMemory<byte>, IReadOnlyList<TakenPages>> _store;
     private readonly BlockingCollection<byte[]> _free = [];
-    private readonly BlockingCollection<(byte[] Buffer, int Length)> _full = [];
+    private readonly BlockingCollection<(byte[] Buffer, int Length, IReadOnlyList<TakenPages> Taken)> _full = [];
     private readonly Thread _thread;
+    private List<TakenPages> _taken = [];
     private byte[] _segment;
     private int _segmentLength;
     private volatile Exception? _failure;
@@ -26,8 +27,11 @@ public sealed class PageGatherer : IPageSink, IDisposable
     private bool _finished;
 
     /// <param name="subject">File or place for messages.</param>
-    /// <param name="store">Called for each segment of <see cref="ImageLimits.SegmentBytes"/>, the last may be shorter; the memory is used again afterwards.</param>
-    public PageGatherer(string subject, Action<ReadOnlyMemory<byte>> store)
+    /// <param name="store">
+    /// Called for each segment of <see cref="ImageLimits.SegmentBytes"/>, the last may be shorter, with the pages that are taken over between its own;
+    /// the memory is used again afterwards.
+    /// </param>
+    public PageGatherer(string subject, Action<ReadOnlyMemory<byte>, IReadOnlyList<TakenPages>> store)
     {
         _subject = subject;
         _store = store;
@@ -64,6 +68,19 @@ public sealed class PageGatherer : IPageSink, IDisposable
             Gather(pageIndex, pages, extents);
     }
 
+    /// <inheritdoc/>
+    public void AppendFromParent(ulong pageIndex, ulong pageCount, ulong parentOffset, IList<PageExtent> extents)
+    {
+        ArgumentOutOfRangeException.ThrowIfZero(pageCount);
+        ObjectDisposedException.ThrowIf(_finished, this);
+        Lengthen(pageIndex, pageCount * PageSize.Bytes, extents);
+        var at = _segmentLength / (int)PageSize.Bytes;
+        if (_taken.Count > 0 && _taken[^1] is var last && last.BeforePage == at && last.ParentOffset + (last.PageCount * PageSize.Bytes) == parentOffset)
+            _taken[^1] = last with { PageCount = last.PageCount + pageCount };
+        else
+            _taken.Add(new TakenPages(at, parentOffset, pageCount));
+    }
+
     /// <summary>Makes buffers for so many bytes, touching every page: page faults are for now, not for when a process is stopped.</summary>
     public void Prepare(ulong bytes)
     {
@@ -82,7 +99,7 @@ public sealed class PageGatherer : IPageSink, IDisposable
     /// <exception cref="ImageException">What storing threw; WriteFailed when that was the disk.</exception>
     public void Finish()
     {
-        if (_segmentLength > 0)
+        if (_segmentLength > 0 || _taken.Count > 0)
             HandOver();
         Stop();
         ThrowIfFailed();
@@ -98,10 +115,7 @@ public sealed class PageGatherer : IPageSink, IDisposable
 
     private void Gather(ulong pageIndex, ReadOnlySpan<byte> run, IList<PageExtent> extents)
     {
-        if (LengthBytes + (ulong)run.Length > ImageLimits.MaxPageBlobBytes)
-            throw new ImageException(ImageFailure.LimitExceeded, $"{_subject}: an image may hold {ImageLimits.MaxPageBlobBytes >> 30} GiB of pages; snapshot a smaller process");
-        AddExtent(extents, pageIndex, (ulong)run.Length / PageSize.Bytes, LengthBytes);
-        LengthBytes += (ulong)run.Length;
+        Lengthen(pageIndex, (ulong)run.Length, extents);
         while (!run.IsEmpty)
         {
             var part = run[..Math.Min(run.Length, _segment.Length - _segmentLength)];
@@ -111,6 +125,14 @@ public sealed class PageGatherer : IPageSink, IDisposable
             if (_segmentLength == _segment.Length)
                 HandOver();
         }
+    }
+
+    private void Lengthen(ulong pageIndex, ulong bytes, IList<PageExtent> extents)
+    {
+        if (bytes > ImageLimits.MaxPageBlobBytes - LengthBytes)
+            throw new ImageException(ImageFailure.LimitExceeded, $"{_subject}: an image may hold {ImageLimits.MaxPageBlobBytes >> 30} GiB of pages; snapshot a smaller process");
+        AddExtent(extents, pageIndex, bytes / PageSize.Bytes, LengthBytes);
+        LengthBytes += bytes;
     }
 
     private static void AddExtent(IList<PageExtent> extents, ulong pageIndex, ulong pageCount, ulong blobOffset)
@@ -125,7 +147,8 @@ public sealed class PageGatherer : IPageSink, IDisposable
     private void HandOver()
     {
         ThrowIfFailed();
-        _full.Add((_segment, _segmentLength));
+        _full.Add((_segment, _segmentLength, _taken));
+        _taken = [];
         _segment = TakeBuffer();
         _segmentLength = 0;
     }
@@ -146,12 +169,12 @@ public sealed class PageGatherer : IPageSink, IDisposable
 
     private void StoreSegments()
     {
-        foreach (var (buffer, length) in _full.GetConsumingEnumerable())
+        foreach (var (buffer, length, taken) in _full.GetConsumingEnumerable())
         {
             try
             {
                 if (_failure is null)
-                    _store(buffer.AsMemory(0, length));
+                    _store(buffer.AsMemory(0, length), taken);
             }
             catch (Exception cause)
             {
@@ -178,3 +201,8 @@ public sealed class PageGatherer : IPageSink, IDisposable
             throw new ImageException(ImageFailure.WriteFailed, $"{_subject}: {cause.Message}; free space on that file system and create the snapshot again", cause);
     }
 }
+
+/// <summary>Pages of the parent that stand between the pages of a segment.</summary>
+/// <param name="BeforePage">The page of the segment that follows them; the number of its pages when none does.</param>
+/// <param name="ParentOffset">In the parent's page space, bytes.</param>
+public readonly record struct TakenPages(int BeforePage, ulong ParentOffset, ulong PageCount);

@@ -14,6 +14,7 @@ internal sealed class PackedPageReader : IPageReader
     private readonly PageMap _map;
     private readonly PackFile[] _packs;
     private readonly long[] _starts;
+    private readonly PageMapIndex _index;
     private readonly FrameCache _cache = new();
     private readonly string _source;
     private readonly IDisposable? _claim;
@@ -29,6 +30,7 @@ internal sealed class PackedPageReader : IPageReader
         _packs = packs;
         _source = source;
         LengthBytes = lengthBytes;
+        _index = new PageMapIndex(map);
         _starts = new long[map.Runs.Count];
         try
         {
@@ -72,6 +74,14 @@ internal sealed class PackedPageReader : IPageReader
             offset += part.Length;
             destination = destination[part.Length..];
         }
+    }
+
+    public ulong CompareStored(ulong blobOffset, IPageReader other, ulong otherOffset, ulong pageCount, out bool isSame)
+    {
+        if (other is PackedPageReader packed)
+            return _index.Compare((long)(blobOffset / PageStoreLimits.PageBytes), packed._index, (long)(otherOffset / PageStoreLimits.PageBytes), pageCount, out isSame);
+        isSame = false;
+        return pageCount;
     }
 
     public void Dispose()

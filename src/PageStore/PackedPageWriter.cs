@@ -29,6 +29,7 @@ internal sealed class PackedPageWriter : IPageWriter
     private readonly Pin _pin;
     private readonly Task<KnownPages> _known;
     private readonly PageMapBuilder _map = new();
+    private readonly ParentPages? _parent;
     private readonly PageGatherer _gatherer;
     private readonly Sha256Value[] _digests = new Sha256Value[SegmentPages];
     private readonly List<PendingFrame> _frames = [];
@@ -43,11 +44,13 @@ internal sealed class PackedPageWriter : IPageWriter
 
     /// <param name="pin">New; becomes the writer's.</param>
     /// <param name="alone">Store every page, as if the domain were empty: for images that leave the store.</param>
-    public PackedPageWriter(DedupDomain domain, Pin pin, bool alone = false)
+    /// <param name="parent">Pages that a layer takes over: all their packs are claimed by the pin.</param>
+    public PackedPageWriter(DedupDomain domain, Pin pin, bool alone = false, ParentPages? parent = null)
     {
         _domain = domain;
         _pin = pin;
         _alone = alone;
+        _parent = parent;
         _known = alone ? Task.FromResult(KnownPages.None(domain, pin)) : Task.Run(() => KnownPages.Load(domain, pin));
         _gatherer = new PageGatherer(domain.Root, StoreSegment);
     }
@@ -58,6 +61,13 @@ internal sealed class PackedPageWriter : IPageWriter
     public void Append(ulong pageIndex, ReadOnlySpan<byte> pages, IList<PageExtent> extents) => _gatherer.Append(pageIndex, pages, extents);
 
     public void AppendWithZeros(ulong pageIndex, ReadOnlySpan<byte> pages, IList<PageExtent> extents) => _gatherer.AppendWithZeros(pageIndex, pages, extents);
+
+    public void AppendFromParent(ulong pageIndex, ulong pageCount, ulong parentOffset, IList<PageExtent> extents)
+    {
+        if (_parent is null)
+            throw new InvalidOperationException("this image has no parent in packs");
+        _gatherer.AppendFromParent(pageIndex, pageCount, parentOffset, extents);
+    }
 
     public void Prepare(ulong bytes) => _gatherer.Prepare(bytes);
 
@@ -150,13 +160,16 @@ internal sealed class PackedPageWriter : IPageWriter
         return pack is not null && !pack.Frames.Any(frame => frame.IsDropped);
     }
 
-    private void StoreSegment(ReadOnlyMemory<byte> segment)
+    private void StoreSegment(ReadOnlyMemory<byte> segment, IReadOnlyList<TakenPages> taken)
     {
         var pageCount = segment.Length / PageStoreLimits.PageBytes;
         HashPages(segment, pageCount);
         var known = _known.GetAwaiter().GetResult();
+        var next = 0;
         for (var page = 0; page < pageCount; page++)
         {
+            for (; next < taken.Count && taken[next].BeforePage == page; next++)
+                _parent!.AddTo(_map, known, taken[next]);
             if (!known.TryUse(_digests[page], out var location))
             {
                 location = StorePage(known, segment.Span.Slice(page * PageStoreLimits.PageBytes, PageStoreLimits.PageBytes), _digests[page]);
@@ -164,6 +177,8 @@ internal sealed class PackedPageWriter : IPageWriter
             }
             _map.Add(location.Pack, location.Page);
         }
+        for (; next < taken.Count; next++)
+            _parent!.AddTo(_map, known, taken[next]);
         WriteFullFrames();
     }
 

@@ -64,8 +64,11 @@ public sealed class PackedPages : IPageStorage
         return crashed;
     }
 
-    public IPageWriter CreateWriter()
+    public IPageWriter CreateWriter(PageBlob? parent)
     {
+        // Pages that are in a page file are nobody else's to point at: such a layer stores all of its own.
+        if (parent?.Map is not null)
+            return CreateLayerWriter(parent);
         _written.Make();
         return new PackedPageWriter(_written, Pin.Create(_written.Incoming));
     }
@@ -135,6 +138,27 @@ public sealed class PackedPages : IPageStorage
 
     private static PackedPageReader Open(DedupDomain domain, PageMap map, PageBlob pages, Pin? claim) =>
         new(map, domain.OpenPacks(map.Packs), pages.LengthBytes, $"the page map {Convert.ToHexStringLower(pages.Map.Sha256.Span)[..12]}", claim);
+    // Called with the lock held: nothing is collected between the look at the parent's packs and their claim.
+    private PackedPageWriter CreateLayerWriter(PageBlob parent)
+    {
+        var domain = Domain(parent.Map.Domain);
+        Check(parent);
+        domain.Make();
+        var pin = Pin.Create(domain.Incoming);
+        try
+        {
+            var map = domain.ReadMap(parent);
+            foreach (var pack in map.Packs)
+                pin.Add(pack);
+            return new PackedPageWriter(domain, pin, parent: new ParentPages(map));
+        }
+        catch
+        {
+            pin.Dispose();
+            throw;
+        }
+    }
+
 
     private static List<StoredObject> FindGarbage(DedupDomain domain, IReadOnlyList<ReachablePages> reachable)
     {

@@ -74,6 +74,16 @@ public sealed class Husk : IDisposable
         }
     }
 
+    /// <summary>Takes over a child of ours that is a fork of a husk, and runs its programs.</summary>
+    /// <param name="pid">In our PID namespace; it becomes the husk's to end and reap.</param>
+    /// <param name="control">Our end of its control socket; becomes the husk's.</param>
+    /// <exception cref="LinuxException">ESRCH: there is no such child.</exception>
+    public static Husk Adopt(int pid, SafeFileHandle control)
+    {
+        SocketMessage.SetReceiveTimeout(control, s_answerTimeout);
+        return new Husk(pid, Pidfd.Open(pid), control);
+    }
+
     /// <summary>Sends one message, with descriptors.</summary>
     /// <exception cref="HuskDiedException">The process is gone.</exception>
     public void Send(ReadOnlySpan<byte> message, params ReadOnlySpan<SafeFileHandle> descriptors)

@@ -55,6 +55,10 @@ public sealed class ProgramBuilder
     public void Leave(VirtualAddress signalFrame, VirtualAddress counter, AddressRange unmap) =>
         Add(new Entry((uint)PseudoCall.Leave, $"signal frame {signalFrame}", [signalFrame, counter, unmap.Start, unmap.LengthBytes]).IgnoreResult());
 
+    /// <summary>Continues in another program, with the stub that lies there: see <see cref="PseudoCall.Enter"/>.</summary>
+    public void Enter(Operand entry, Operand stub, Operand controlBlock, string subject) =>
+        Add(new Entry((uint)PseudoCall.Enter, subject, [entry, stub, controlBlock]).IgnoreResult());
+
     public Label NewLabel(string name) => new(name);
 
     /// <summary>Places <paramref name="label"/> at the next entry.</summary>

@@ -26,4 +26,10 @@ public enum PseudoCall : uint
     /// then rt_sigreturn on the frame at operand 0.
     /// </summary>
     Leave = 0x8000_0006,
+
+    /// <summary>
+    /// Continue in another program with another copy of the stub: at entry address operand 0, with the stub's page at operand 1 and the control block at
+    /// operand 2. The memory of the program before may be unmapped afterwards.
+    /// </summary>
+    Enter = 0x8000_0007,
 }

@@ -149,10 +149,12 @@ public static class Stub
         var copy = code.CreateLabel();
         var add = code.CreateLabel();
         var leave = code.CreateLabel();
+        var enter = code.CreateLabel();
         var table = new (PseudoCall Call, CodeLabel Target)[]
         {
             (PseudoCall.Jump, jump), (PseudoCall.JumpIfLastZero, jumpIfZero), (PseudoCall.JumpIfEqual, jumpIfEqual),
             (PseudoCall.Store, store), (PseudoCall.Copy, copy), (PseudoCall.AtomicAdd, add), (PseudoCall.Leave, leave),
+            (PseudoCall.Enter, enter),
         };
         foreach (var (call, target) in table)
         {
@@ -188,6 +190,12 @@ public static class Stub
         code.@lock.xadd(__dword_ptr[rdi], esi);
         code.movsxd(r12, esi);
         code.jmp(done);
+
+        code.Label(ref enter);
+        code.mov(rbx, rdi);
+        code.mov(r13, rdx);
+        code.add(rsi, (int)EntryOffset);
+        code.jmp(rsi);
 
         code.Label(ref leave);
         Leave(code);

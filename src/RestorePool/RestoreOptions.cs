@@ -51,6 +51,9 @@ public sealed record RestoreOptions
     /// <summary>Told why the memory of a snapshot whose clones run already cannot be completed. Called by a thread of the engine, outside every lock; must not throw.</summary>
     public Action<TemplateSource, Exception>? FillFailed { get; init; }
 
+    /// <summary>Told of the template of a layer that was built alone. Called by launching threads, outside every lock; must not throw.</summary>
+    public Action<UnsharedTemplate>? TemplateUnshared { get; init; }
+
     /// <summary>Told of a template that is larger than <see cref="TemplateMemoryBytes"/> by itself. Called by launching threads, outside every lock; must not throw.</summary>
     public Action<OversizedTemplate>? TemplateOversized { get; init; }
 }

@@ -43,6 +43,8 @@ public sealed record CreateRequest
 /// <summary>Steps of a creation, for progress.</summary>
 public enum CreatePhase
 {
+    /// <summary>The parent of a layer is being brought back to memory, and a clone of it started.</summary>
+    Cloning,
     Launching,
     WaitingReady,
     Freezing,

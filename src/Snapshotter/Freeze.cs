@@ -1,3 +1,4 @@
+using Google.Protobuf;
 using Snapshots.Images;
 using Snapshots.Images.V1;
 using Snapshots.Linux;
@@ -20,7 +21,7 @@ namespace Snapshots.Snapshotter;
 ///    From here on the target holds no trace of that.
 /// 6. Descriptors. Mappings, and which of their pages are the target's own.
 /// 7. If anything was refused: let the target go and report all of it.
-/// 8. Read the pages, then the memory objects, into the image.
+/// 8. Read the pages, then the memory objects, into the image; for a layer only the pages that it does not share with its template any more.
 /// 9. Let the target go and publish the image; or publish it, and kill the target in its stop.
 /// </code>
 /// On every way out, our own death included, the target is let go and runs on as it was: the only stop it is ever in is the tracer's, which
@@ -35,7 +36,8 @@ public static class Freeze
     public static FreezeResult Run(FreezeTarget target, ImageWriter writer, string name)
     {
         var status = RequireTarget(target.Pid);
-        writer.Prepare((status.RssAnonKib + status.RssShmemKib) * 1024);
+        // A layer reads little beside what its process has for itself.
+        writer.Prepare(target.Base is null ? (status.RssAnonKib + status.RssShmemKib) * 1024 : PrivateBytes(target.Pid));
         using var pidFd = Pidfd.Open(target.Pid);
         var context = new CaptureContext
         {
@@ -89,7 +91,8 @@ public static class Freeze
         if (context.Problems.Count > 0)
             throw new FreezeRefusedException(context.Problems);
 
-        var pages = new PageCapture(target.Pid, memory, writer);
+        using var unchanged = target.Base is { } layerBase ? new UnchangedPages(layerBase, target.Pid) : null;
+        var pages = new PageCapture(target.Pid, memory, writer, unchanged);
         pages.Capture(mappings.Contents);
         pages.Capture(context.SharedMemory.Sources);
         // Before the time is taken: whoever is kept running waits for nothing that can be done afterwards.
@@ -97,11 +100,15 @@ public static class Freeze
             process.Resume();
         var stopped = process.StoppedFor;
         Complete(target, context, mappings.ResidentBytes, stopped);
+        if (target.Base is { } parent)
+            target.Manifest.Layer = new LayerOrigin { ParentSha256 = ByteString.CopyFrom(Convert.FromHexString(parent.Parent.Digest.Hex)), ParentName = parent.Parent.Name ?? string.Empty, UnchangedBytes = pages.UnchangedBytes };
         var digest = writer.Commit(name, target.Manifest);
         if (!target.KeepRunning)
             process.Kill();
         return new FreezeResult(target.Manifest, digest, stopped);
     }
+
+    private static ulong PrivateBytes(int pid) => (ProcessMemory.TryRead(pid)?.PrivateKib ?? 0) * 1024;
 
     private static Clocks ClocksOf(int pid)
     {

@@ -16,6 +16,9 @@ public sealed record FreezeTarget
     /// <summary>Let the target run on after the freeze. Otherwise it is killed in its stop once the image is published, without running another instruction.</summary>
     public bool KeepRunning { get; init; }
 
+    /// <summary>What it was forked from, when its image is to be a layer of that: made by a writer with the same parent. Null stores every page.</summary>
+    public LayerBase? Base { get; init; }
+
     /// <summary>With host, launch and readiness filled in; the freeze fills the rest.</summary>
     public required Manifest Manifest { get; init; }
 }

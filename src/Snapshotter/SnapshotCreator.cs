@@ -1,11 +1,9 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Text;
 using Snapshots.ImageFacts;
 using Snapshots.Images;
 using Snapshots.Images.V1;
 using Snapshots.Linux;
-using Snapshots.Linux.Proc;
 using Snapshots.Linux.Syscalls;
 using Snapshots.Sandboxes;
 using Snapshots.Snapshotter.Capture;
@@ -33,10 +31,16 @@ public sealed class SnapshotCreator(ImageStore store) : IDisposable
     /// <exception cref="ImageException">The store refuses the name or cannot be written.</exception>
     public CreatedImage Create(CreateRequest request, IProgress<CreatePhase>? progress, CancellationToken cancellation)
     {
-        // Refused before a worker is started for nothing.
-        if (!ImageStore.IsValidName(request.Name))
-            throw new ImageException(ImageFailure.InvalidName, $"'{request.Name}' is no snapshot name; use letters, digits, '.', '_' and '-', beginning with a letter or digit");
+        RequireName(request.Name);
         return request.Pid is { } pid ? FreezeRunning(pid, request, progress) : LaunchAndFreeze(request, progress, cancellation);
+    }
+
+    /// <summary>Refuses a name before a worker is started for nothing.</summary>
+    /// <exception cref="ImageException">InvalidName.</exception>
+    public static void RequireName(string name)
+    {
+        if (!ImageStore.IsValidName(name))
+            throw new ImageException(ImageFailure.InvalidName, $"'{name}' is no snapshot name; use letters, digits, '.', '_' and '-', beginning with a letter or digit");
     }
 
     public void Dispose()
@@ -123,6 +127,21 @@ public sealed class SnapshotCreator(ImageStore store) : IDisposable
         return created;
     }
 
+    /// <summary>Freezes a clone that has got ready again into a layer of what it was cloned from, and ends it in its stop once the image is published.</summary>
+    /// <param name="ready">How it got ready, and how clones of it would.</param>
+    /// <param name="keepRunning">Let it run on instead.</param>
+    /// <exception cref="FreezeRefusedException">It holds what cannot be snapshotted: all of it is listed.</exception>
+    /// <exception cref="ImageException">The parent's pages are gone, or the store cannot be written.</exception>
+    public static CreatedImage FreezeLayer(ImageStore store, string name, int pid, LayerBase layerBase, ReadinessSpec ready, bool keepRunning = false)
+    {
+        using var writer = store.CreateWriter(layerBase.Parent);
+        // A parent from an older store has no packs that could be pointed at: its layers store all of their pages.
+        var parent = layerBase.Parent.Manifest.Pages.Map is null ? null : layerBase;
+        var target = new FreezeTarget { Pid = pid, Externals = ExternalsOf(pid), Manifest = NewManifest(ready.ToImage()), Base = parent, KeepRunning = keepRunning };
+        var result = Freeze.Run(target, writer, name);
+        return new CreatedImage(result.Digest, result.Manifest);
+    }
+
     private CreatedImage FreezeAndPublish(FreezeTarget target, string name)
     {
         using var writer = store.CreateWriter();
@@ -154,12 +173,6 @@ public sealed class SnapshotCreator(ImageStore store) : IDisposable
     }
 
     /// <summary>The number in the environment the process was started with.</summary>
-    private static int? ChannelOf(int pid)
-    {
-        const string Prefix = "SNAPSHOTS_CHANNEL=";
-        if (ProcFile.TryRead(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/environ"), out var environment) != Errno.None)
-            return null; // Gone: the freeze itself says so.
-        var variable = Encoding.UTF8.GetString(environment).Split('\0').FirstOrDefault(entry => entry.StartsWith(Prefix, StringComparison.Ordinal));
-        return int.TryParse(variable?[Prefix.Length..], NumberStyles.None, CultureInfo.InvariantCulture, out var fd) ? fd : null;
-    }
+    private static int? ChannelOf(int pid) =>
+        StartEnvironment.TryRead(pid, "SNAPSHOTS_CHANNEL") is { } text && int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var fd) ? fd : null;
 }

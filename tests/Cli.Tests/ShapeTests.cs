@@ -60,13 +60,13 @@ public sealed class ShapeTests
     {
         var one = new MemoryUse { Processes = 1, ResidentKib = 2, PssKib = 3, SharedCleanKib = 4, SharedDirtyKib = 5, PrivateCleanKib = 6, PrivateDirtyKib = 7, SwapKib = 8, HugeKib = 9, PageTablesKib = 10 };
         var two = new MemoryUse(one) { Processes = 2 };
-        var row = TemplateRows.Describe(new TemplateStatus { Snapshot = "web", Digest = "sha256:0", Pid = 42, InUse = true, Template = one, Parked = two, Clones = two, CloneCount = 2 });
+        var row = TemplateRows.Describe(new TemplateStatus { Snapshot = "web", Digest = "sha256:0", Pid = 42, InUse = true, Template = one, Parked = two, Clones = two, CloneCount = 2, CountedBytes = 11, ParentDigest = "sha256:1" });
         Assert.Equal((5u, 9UL, 39UL, 24UL, 30UL), (row.Total.Processes, row.Total.PssKib, row.Total.PrivateKib, row.Total.SwapKib, row.Total.PageTablesKib));
         var root = JsonSerializer.SerializeToElement(new TemplateList(1, [row]), CliJsonContext.Default.TemplateList);
         Assert.Equal(["budget_bytes", "templates"], root.EnumerateObject().Select(property => property.Name));
         var template = root.GetProperty("templates")[0];
         Assert.Equal(
-            ["snapshot", "digest", "pid", "in_use", "last_used", "parked_count", "clone_count", "template", "parked", "clones", "total", "filling"],
+            ["snapshot", "digest", "pid", "in_use", "last_used", "parked_count", "clone_count", "template", "parked", "clones", "total", "filling", "counted_bytes", "parent_digest"],
             template.EnumerateObject().Select(property => property.Name));
         string[] sums = ["processes", "pss_kib", "private_kib", "private_clean_kib", "private_dirty_kib", "swap_kib", "page_tables_kib"];
         foreach (var name in new[] { "parked", "clones", "total" })

@@ -99,14 +99,14 @@ internal sealed class EngineFixture : IDisposable
 
     /// <summary>
     /// Our children, zombies included, and our descriptors by what they refer to, when the pool is full: what a failed launch must not change.
-    /// Inode numbers are left out: a sandbox that was used up is replaced by another. So are assemblies, which the runtime opens when it first needs them.
+    /// Inode numbers are left out: a sandbox that was used up is replaced by another. So are files that the runtime opens when it likes: assemblies, and meminfo for a collection.
     /// </summary>
     public string Held(CancellationToken cancellation)
     {
         Engine.Sandboxes.WaitUntilFull(cancellation);
         var descriptors = Directory.EnumerateFileSystemEntries("/proc/self/fd")
             .Select(path => ReadLink.Read(path, out var target) == Errno.None ? Path.GetFileName(target) : string.Empty)
-            .Where(target => Path.GetExtension(target) is not (".dll" or ".pdb"))
+            .Where(target => Path.GetExtension(target) is not (".dll" or ".pdb") && target != "meminfo")
             .GroupBy(target => target.Split(':')[0], StringComparer.Ordinal)
             .OrderBy(group => group.Key, StringComparer.Ordinal)
             .Select(group => $"{group.Count()} {group.Key}");

@@ -116,8 +116,8 @@ public sealed class AgentTests : IAsyncLifetime
         var memory = new Linux.Proc.ProcessMemory { Processes = 1, ResidentKib = 5, PageTablesKib = 2 };
         _launcher.Templates =
         [
-            new("old", "sha256:1", 41, memory, [], TimeSpan.FromMinutes(5), InUse: false),
-            new("script", ScriptLauncher.Digest, 42, memory, pids, TimeSpan.Zero, InUse: true),
+            new("old", "sha256:1", 41, memory, [], TimeSpan.FromMinutes(5), InUse: false, ParentDigest: null, CountedBytes: 5 << 10),
+            new("script", ScriptLauncher.Digest, 42, memory, pids, TimeSpan.Zero, InUse: true, ParentDigest: "sha256:1", CountedBytes: 1 << 10),
         ];
 
         var reply = await _client.ListTemplatesAsync(digest: null, Cancellation);
@@ -126,6 +126,7 @@ public sealed class AgentTests : IAsyncLifetime
         Assert.Equal(["script", "old"], reply.Templates.Select(template => template.Snapshot));
         var listed = reply.Templates[0];
         Assert.Equal((ScriptLauncher.Digest, 42u, true, 5UL, 2UL), (listed.Digest, listed.Pid, listed.InUse, listed.Template.ResidentKib, listed.Template.PageTablesKib));
+        Assert.Equal(("sha256:1", 1UL << 10), (listed.ParentDigest, listed.CountedBytes));
         Assert.Equal((1u, 1u, 1u), (listed.Parked.Processes, listed.Clones.Processes, listed.CloneCount));
         Assert.Equal("old", Assert.Single((await _client.ListTemplatesAsync("sha256:1", Cancellation)).Templates).Snapshot);
     }

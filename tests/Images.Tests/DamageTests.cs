@@ -126,6 +126,8 @@ public sealed class DamageTests
     /// <summary>What an attacker who can compute digests might try: each is refused although every digest is right.</summary>
     public static TheoryData<string, Action<Manifest>> Forgeries => new()
     {
+        { "layer.parent_sha256", manifest => manifest.Layer = new LayerOrigin { ParentSha256 = ByteString.CopyFrom(new byte[31]) } },
+        { "layer.parent_name", manifest => manifest.Layer = new LayerOrigin { ParentSha256 = ByteString.CopyFrom(new byte[32]), ParentName = "../other" } },
         { "no version", m => m.FormatVersion = 0 },
         { "no pages", m => m.Pages = null },
         { "short page digest", m => m.Pages.Sha256 = ByteString.CopyFrom(1, 2) },

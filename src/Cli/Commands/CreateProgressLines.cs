@@ -18,6 +18,7 @@ internal static class CreateProgressLines
 
     private static string Text(CreatePhase phase) => phase switch
     {
+        CreatePhase.Cloning => "bringing the parent back to memory",
         CreatePhase.Launching => "launching the worker",
         CreatePhase.WaitingReady => "waiting until it is ready",
         CreatePhase.Freezing => "freezing, and writing the image",

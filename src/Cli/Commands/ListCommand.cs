@@ -50,7 +50,7 @@ internal static class ListCommand
         var table = Consoles.Table("NAME", "DIGEST", "CREATED", ">PAGES", ">THREADS", ">MAPPINGS", "READY", "COMMAND");
         var now = DateTimeOffset.UtcNow;
         foreach (var row in rows)
-            table.AddPlainRow(row.Name, ShortDigest(row.Digest), Units.Ago(row.Created, now), Units.Bytes(row.PagesBytes), $"{row.Threads}", $"{row.Mappings}", row.Readiness, Shortened(string.Join(' ', row.Command)));
+            table.AddPlainRow(row.Name, ShortDigest(row.Digest), Units.Ago(row.Created, now), Units.Bytes(row.PagesBytes), $"{row.Threads}", $"{row.Mappings}", row.Readiness, Shortened(row.Layer is { } layer ? $"(layer of {layer.Parent})" : string.Join(' ', row.Command)));
         invocation.Output.Write(table);
     }
 

@@ -29,7 +29,9 @@ internal static class SnapshotPrinter
         Console.Out.WriteLine($"name      {snapshot.Name}");
         Console.Out.WriteLine($"digest    {snapshot.Digest}");
         Console.Out.WriteLine($"created   {snapshot.Created:yyyy-MM-dd HH:mm:ss}Z on kernel {details.Host.KernelRelease}");
-        Console.Out.WriteLine($"command   {(snapshot.Command.Count > 0 ? string.Join(' ', snapshot.Command) : "(was running already)")}");
+        Console.Out.WriteLine(snapshot.Layer is { } layer
+            ? $"layer of  {layer.Text}"
+            : $"command   {(snapshot.Command.Count > 0 ? string.Join(' ', snapshot.Command) : "(was running already)")}");
         Console.Out.WriteLine($"ready     {snapshot.Readiness}{(details.ReadyMicroseconds is { } ready ? $", {Units.Microseconds(ready)} after its launch" : string.Empty)}");
         Console.Out.WriteLine($"stopped   {Units.Microseconds(details.StoppedMicroseconds)}");
         Console.Out.WriteLine($"memory    {Units.Bytes(snapshot.ResidentBytes)} resident, {Units.Bytes(snapshot.PagesBytes)} stored");

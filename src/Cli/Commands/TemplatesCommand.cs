@@ -40,7 +40,7 @@ internal static class TemplatesCommand
 
     private static void Print(Invocation invocation, TemplateList list)
     {
-        var table = Consoles.Table("SNAPSHOT", "DIGEST", ">RESIDENT", ">HUGE", ">PARKED", ">CLONES", ">PRIVATE", ">PSS OF ALL", ">PAGE TABLES", "LAST USED");
+        var table = Consoles.Table("SNAPSHOT", "DIGEST", ">RESIDENT", ">HUGE", ">PARKED", ">CLONES", ">PRIVATE", ">PSS OF ALL", ">PAGE TABLES", "LAST USED", "FORK OF");
         var now = DateTimeOffset.UtcNow;
         foreach (var row in list.Templates)
         {
@@ -54,11 +54,13 @@ internal static class TemplatesCommand
                 Units.Kibibytes(row.Clones.PrivateKib),
                 Units.Kibibytes(row.Total.PssKib),
                 Units.Kibibytes(row.Total.PageTablesKib),
-                row.InUse ? "now" : Units.Ago(row.LastUsed, now));
+                row.InUse ? "now" : Units.Ago(row.LastUsed, now),
+                row.ParentDigest is { } parent ? list.Templates.FirstOrDefault(other => other.Digest == parent)?.Snapshot ?? parent[..ShortDigestLength] : string.Empty);
         }
         invocation.Output.Write(table);
-        var resident = list.Templates.Sum(row => (double)(row.Template.ResidentKib ?? 0));
+        // Pages that a layer's template shares with its parent's are resident in both, and there once.
+        var counted = list.Templates.Sum(row => (double)row.CountedBytes);
         var budget = list.BudgetBytes is { } bytes ? $"of {Units.Bytes(bytes)} that they may have" : "without a limit";
-        invocation.Remark($"{list.Templates.Count} templates, {Units.Kibibytes(resident)} resident {budget}");
+        invocation.Remark($"{list.Templates.Count} templates, {Units.Bytes(counted)} resident {budget}");
     }
 }

@@ -18,6 +18,8 @@ public sealed record MemoryRow(
 /// <summary>One resident template with all that belongs to its snapshot.</summary>
 /// <param name="Total">Template, parked and live clones together.</param>
 /// <param name="Filling">Clones run already, and get their memory page by page.</param>
+/// <param name="CountedBytes">Of the template, against the budget: without what it shares with its parent's.</param>
+/// <param name="ParentDigest">Of the snapshot whose template it is a fork of; absent when it was built alone.</param>
 public sealed record TemplateRow(
     string Snapshot,
     string Digest,
@@ -30,7 +32,9 @@ public sealed record TemplateRow(
     MemoryRow Parked,
     MemoryRow Clones,
     MemoryRow Total,
-    bool Filling);
+    bool Filling,
+    ulong CountedBytes,
+    string? ParentDigest = null);
 
 /// <param name="BudgetBytes">Absent when templates may have any amount.</param>
 public sealed record TemplateList(ulong? BudgetBytes, IReadOnlyList<TemplateRow> Templates);

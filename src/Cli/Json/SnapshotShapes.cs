@@ -1,3 +1,5 @@
+using Snapshots.Cli.Text;
+
 namespace Snapshots.Cli.Json;
 
 public sealed record SnapshotRow(
@@ -10,7 +12,18 @@ public sealed record SnapshotRow(
     int Threads,
     int Mappings,
     int Descriptors,
-    string Readiness);
+    string Readiness,
+    LayerDetails? Layer = null);
+
+/// <summary>What a layer was made of. It needs nothing of that any more.</summary>
+/// <param name="Parent">What the parent was called when the layer was made.</param>
+/// <param name="ParentDigest">The parent itself; it may be gone.</param>
+/// <param name="UnchangedBytes">Pages that the layer had in common with it.</param>
+public sealed record LayerDetails(string Parent, string ParentDigest, ulong UnchangedBytes)
+{
+    /// <summary>For people.</summary>
+    internal string Text => $"{(Parent.Length > 0 ? Parent : "a snapshot")} ({ParentDigest[..19]}), {Units.Bytes(UnchangedBytes)} unchanged";
+}
 
 /// <param name="Remarks">What users of the snapshot should know, a sentence each.</param>
 /// <param name="WorkerPid">Of the worker that was launched for it and runs on.</param>
@@ -25,7 +38,8 @@ public sealed record CreatedSnapshot(
     double StoppedMicroseconds,
     double? ReadyMicroseconds,
     IReadOnlyList<string> Remarks,
-    int? WorkerPid = null);
+    int? WorkerPid = null,
+    LayerDetails? Layer = null);
 
 public sealed record RemovedSnapshot(string Name, long FreedBytes);
 

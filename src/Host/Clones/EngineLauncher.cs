@@ -37,6 +37,7 @@ public sealed class EngineLauncher : ICloneLauncher, IDisposable
         {
             TemplateEvicted = gone => AgentLog.TemplateDropped(log, gone.Name, gone.Digest, Mebibytes(gone.ResidentBytes), gone.Idle.TotalSeconds),
             FillFailed = (source, cause) => AgentLog.FillFailed(log, source.Name, source.Digest, cause.Message),
+            TemplateUnshared = layer => AgentLog.TemplateUnshared(log, layer.Name, layer.Digest, layer.ParentName, layer.Reason),
             TemplateOversized = large => AgentLog.TemplateOversized(log, large.Name, large.Digest, Mebibytes(large.ResidentBytes), Mebibytes(large.BudgetBytes)),
         };
         if (options.TemplateMemoryBytes is { } budget)
@@ -47,14 +48,19 @@ public sealed class EngineLauncher : ICloneLauncher, IDisposable
     public IPreparedSnapshot Prepare(string reference) => Translated<IPreparedSnapshot>(() =>
     {
         var digest = _store.Resolve(reference);
-        // By digest: the name may point elsewhere by the time a template is built.
-        var source = new TemplateSource(reference, digest.ToString(), () => _store.OpenImage(digest.ToString()))
-        {
-            ReadWorkingSet = () => ReadWorkingSet(digest),
-            SaveWorkingSet = set => SaveWorkingSet(digest, set),
-        };
+        var source = SourceOf(reference, digest);
         return new PreparedSnapshot(_engine, source, _engine.Use(source), _log);
     });
+
+    /// <summary>By digest: the name may point elsewhere by the time a template is built. A parent may be gone, which shows when it is opened.</summary>
+    private TemplateSource SourceOf(string reference, SnapshotDigest digest) => new(reference, digest.ToString(), () => _store.OpenImage(digest.ToString()))
+    {
+        ReadWorkingSet = () => ReadWorkingSet(digest),
+        SaveWorkingSet = set => SaveWorkingSet(digest, set),
+        ParentOf = layer => SnapshotDigest.FromBytes(layer.ParentSha256.Span) is var parent && layer.ParentName.Length > 0
+            ? SourceOf(layer.ParentName, parent)
+            : SourceOf(parent.ToString(), parent),
+    };
 
     public IReadOnlyList<TemplateStatus> ListTemplates() => _engine.ListTemplates();
 

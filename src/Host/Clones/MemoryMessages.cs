@@ -37,6 +37,8 @@ internal static class MemoryMessages
             Clones = Describe(alive.Aggregate(new ProcessMemory(), (sum, one) => sum + one)),
             CloneCount = (uint)alive.Count,
             Filling = template.IsFilling,
+            ParentDigest = template.ParentDigest ?? string.Empty,
+            CountedBytes = (ulong)template.CountedBytes,
         };
     }
 }

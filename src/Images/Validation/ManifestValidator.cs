@@ -26,6 +26,11 @@ public static class ManifestValidator
         CheckFiles(manifest, rule);
         if (manifest.Clocks is { } clocks)
             rule.Require(clocks.MonotonicNs is >= 0 and <= ImageLimits.MaxClockNanoseconds && clocks.BoottimeNs is >= 0 and <= ImageLimits.MaxClockNanoseconds, "clocks", "must be a time since a boot");
+        if (manifest.Layer is { } layer)
+        {
+            rule.Require(layer.ParentSha256.Length == SHA256.HashSizeInBytes, "layer.parent_sha256", "must be a SHA-256");
+            rule.Require(layer.ParentName.Length == 0 || ImageStore.IsValidName(layer.ParentName), "layer.parent_name", "must be a name");
+        }
         var sharedMemory = CheckSharedMemory(manifest, rule);
         rule.Limit(manifest.Processes.Count, ImageLimits.MaxProcesses, "processes");
         rule.Require(manifest.Processes.Count > 0, "processes", "there must be one");

@@ -53,6 +53,13 @@ internal sealed class KnownPages
         return _packs.Count - 1;
     }
 
+    /// <summary>Numbers a pack that the writer's pin has claimed already.</summary>
+    public int AddClaimedPack(Sha256Value id)
+    {
+        _packs.Add(new Pack(null) { Id = id });
+        return _packs.Count - 1;
+    }
+
     public void SetId(int pack, Sha256Value id) => _packs[pack].Id = id;
 
     /// <summary>The identity of a pack by its number.</summary>

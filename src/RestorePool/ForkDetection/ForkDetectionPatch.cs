@@ -23,13 +23,30 @@ internal static class ForkDetectionPatch
         if (plan.IsEmpty)
             return;
         // /proc/PID/mem writes to read-only pages of private mappings: code, and words that the loader protected (RELRO).
-        using var memory = File.OpenHandle(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/mem"), FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
+        using var memory = ProcessMemoryWrite.Open(pid);
         foreach (var placed in plan.Sites)
         {
             var change = placed.Site.Kind == ForkDetectionKind.Function ? FunctionReplacement.Encode(function) : Word(function);
             if (IsToBeChanged(placed, process, ReadCurrent(pid, placed)))
-                RandomAccess.Write(memory, change, (long)placed.Address.Value);
+                ProcessMemoryWrite.Write(memory, pid, placed.Address, change);
         }
+    }
+
+    /// <summary>Pages that <see cref="Apply"/> may write to; ascending, adjacent ones joined.</summary>
+    public static IReadOnlyList<AddressRange> PagesOf(ForkDetectionPlan plan)
+    {
+        var pages = new List<AddressRange>();
+        foreach (var placed in plan.Sites.OrderBy(placed => placed.Address))
+        {
+            var changed = placed.Site.Kind == ForkDetectionKind.Function ? FunctionReplacement.SizeBytes : sizeof(ulong);
+            var start = placed.Address.AlignDown(PageSize.Bytes);
+            var end = (placed.Address + (ulong)changed).AlignUp(PageSize.Bytes);
+            if (pages.Count > 0 && pages[^1].End >= start)
+                pages[^1] = new AddressRange(pages[^1].Start, end > pages[^1].End ? end : pages[^1].End);
+            else
+                pages.Add(new AddressRange(start, end));
+        }
+        return pages;
     }
 
     private static bool IsToBeChanged(PlacedSite placed, ProcessImage process, byte[] current)

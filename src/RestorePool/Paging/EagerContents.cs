@@ -5,7 +5,6 @@ using Snapshots.Images;
 using Snapshots.Images.V1;
 using Snapshots.Linux.Syscalls;
 using Snapshots.RestorePool.Programs;
-using Snapshots.RestorePool.Templates;
 
 namespace Snapshots.RestorePool.Paging;
 
@@ -44,12 +43,12 @@ internal sealed class EagerContents : IDisposable
     public long WriteTo(int pid)
     {
         var total = 0L;
-        using var memory = PageLoader.OpenMemory(pid);
+        using var memory = ProcessMemoryWrite.Open(pid);
         foreach (var (piece, buffer) in _read.GetConsumingEnumerable())
         {
             var bytes = buffer.AsSpan(0, piece.LengthBytes);
             if (piece.OfFile)
-                RandomAccess.Write(memory, bytes, (long)piece.Address.Value);
+                ProcessMemoryWrite.Write(memory, pid, piece.Address, bytes);
             else
                 ProcessVm.Write(pid, piece.Address, bytes);
             ArrayPool<byte>.Shared.Return(buffer);

@@ -20,24 +20,27 @@ internal sealed class AttributeCompiler(ProgramBuilder builder, ProcessImage pro
     private const int ARCH_SET_FS = 0x1002;
 
     /// <summary>In the template, once.</summary>
-    public void EmitInherited()
+    /// <param name="parent">Whose attributes it was born with, when it is a fork of another template; null for those of a husk.</param>
+    public void EmitInherited(ProcessImage? parent = null)
     {
+        EmitDefaultActions(parent);
         EmitSignalActions();
         EmitMembarrier();
         var main = process.Threads[0];
         builder.Syscall(SyscallNumber.ArchPrctl, "FS base of the main thread", ARCH_SET_FS, UserRegisters.FsBase(main));
-        if (UserRegisters.GsBase(main) is not 0 and var gs)
+        var gs = UserRegisters.GsBase(main);
+        if (gs != (parent is null ? 0 : UserRegisters.GsBase(parent.Threads[0])))
             builder.Syscall(SyscallNumber.ArchPrctl, "GS base of the main thread", ARCH_SET_GS, gs);
         builder.Syscall(SyscallNumber.Personality, "personality", process.Personality);
         builder.Syscall(SyscallNumber.Umask, "umask", process.Umask);
         builder.Syscall(SyscallNumber.Prctl, "name", PR_SET_NAME, builder.Text(main.Name));
         EmitTimerSlack(builder, main);
-        if (process.ThpDisabled)
-            builder.Syscall(SyscallNumber.Prctl, "transparent huge pages disabled", PR_SET_THP_DISABLE, 1, 0, 0, 0);
+        if (process.ThpDisabled != (parent?.ThpDisabled ?? false))
+            builder.Syscall(SyscallNumber.Prctl, "transparent huge pages disabled", PR_SET_THP_DISABLE, process.ThpDisabled ? 1 : 0, 0, 0, 0);
         if (process.NoNewPrivileges)
             builder.Syscall(SyscallNumber.Prctl, "no_new_privs", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        EmitProcFiles();
-        SchedulingCompiler.Emit(builder, main, "main thread");
+        EmitProcFiles(parent);
+        SchedulingCompiler.Emit(builder, main, parent?.Threads[0].Scheduling ?? new Scheduling(), "main thread");
         // Last: reading /proc/self above needs the dumpable state the husk was born with.
         if (process.Dumpable is 0 or 1)
             builder.Syscall(SyscallNumber.Prctl, "dumpable", PR_SET_DUMPABLE, process.Dumpable);
@@ -65,6 +68,13 @@ internal sealed class AttributeCompiler(ProgramBuilder builder, ProcessImage pro
     public static void EmitName(ProgramBuilder builder, ThreadImage thread) =>
         builder.Syscall(SyscallNumber.Prctl, $"name of thread {thread.Tid}", PR_SET_NAME, builder.Text(thread.Name));
 
+    /// <summary>Signals that the parent handles and this process does not.</summary>
+    private void EmitDefaultActions(ProcessImage? parent)
+    {
+        foreach (var signal in (parent?.SignalActions.Select(action => action.Signal) ?? []).Except(process.SignalActions.Select(action => action.Signal)))
+            builder.Syscall(SyscallNumber.RtSigaction, string.Create(CultureInfo.InvariantCulture, $"signal {signal} to its default"), signal, builder.Words(0, 0, 0, 0), 0, 8);
+    }
+
     private void EmitSignalActions()
     {
         foreach (var action in process.SignalActions)
@@ -85,13 +95,14 @@ internal sealed class AttributeCompiler(ProgramBuilder builder, ProcessImage pro
         }
     }
 
-    /// <summary>Attributes that are files of /proc/self (proc(5)); written only where they differ from what a husk is born with.</summary>
-    private void EmitProcFiles()
+    /// <summary>Attributes that are files of /proc/self (proc(5)); written only where they differ from what the process was born with.</summary>
+    private void EmitProcFiles(ProcessImage? parent)
     {
         var oomScore = process.OomScoreAdj.ToString(CultureInfo.InvariantCulture);
-        if (oomScore != OwnValue("oom_score_adj"))
+        if (oomScore != (parent?.OomScoreAdj.ToString(CultureInfo.InvariantCulture) ?? OwnValue("oom_score_adj")))
             EmitProcFile("oom_score_adj", oomScore);
-        if (process.HasCoredumpFilter && process.CoredumpFilter != uint.Parse(OwnValue("coredump_filter"), NumberStyles.HexNumber, CultureInfo.InvariantCulture))
+        var inherited = parent is { HasCoredumpFilter: true } ? parent.CoredumpFilter : uint.Parse(OwnValue("coredump_filter"), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+        if (process.HasCoredumpFilter && process.CoredumpFilter != inherited)
             EmitProcFile("coredump_filter", string.Create(CultureInfo.InvariantCulture, $"0x{process.CoredumpFilter:x}"));
     }
 

@@ -3,6 +3,7 @@ using Snapshots.AddressSpace;
 using Snapshots.Images.V1;
 using Snapshots.Linux;
 using Snapshots.Programs;
+using Snapshots.RestorePool.Layers;
 using Snapshots.Sandboxes;
 
 namespace Snapshots.RestorePool.Programs;
@@ -76,11 +77,12 @@ internal sealed class CloneCompiler
     {
         // Before the template's own order: what a clone writes to lies together on the first page of data.
         var starts = new OrderBuffer(_builder, Control, ExternalPlan.For(_process).Count, StartOrder.PayloadBytes);
-        var births = new OrderBuffer(_builder, Control, BirthOrder.DescriptorCount, BirthOrder.PayloadBytes);
+        var births = new OrderBuffer(_builder, Control, BirthOrder.DescriptorCount, LayerOrder.PayloadBytes);
         var next = _builder.NewLabel("next order");
         var refused = _builder.NewLabel("refused");
         var clone = _builder.NewLabel("clone");
         var bareFork = _builder.NewLabel("bare fork");
+        var layerFork = _builder.NewLabel("fork for a layer");
         var pid = _builder.Word();
         _builder.Syscall(SyscallNumber.Munmap, "memory program", _plan.BuildOnly.Start, _plan.BuildOnly.LengthBytes);
 
@@ -88,6 +90,7 @@ internal sealed class CloneCompiler
         births.EmitReceive("next order", closeOnExec: false);
         _times.Emit(ClonePhase.Ordered);
         _builder.JumpIfEqual(bareFork, Operand.Load64(Control.OrderId), BirthOrder.BareFork);
+        _builder.JumpIfEqual(layerFork, Operand.Load64(Control.OrderId), LayerOrder.Id);
         _builder.Syscall(SyscallNumber.Setns, "PID namespace of the sandbox", BirthOrder.Sandbox, (ulong)Namespaces.Pid).OnErrorGoto(refused);
         EmitFork(MainArguments(), pid, refused, clone);
         EmitEndOfOrder(pid);
@@ -99,6 +102,7 @@ internal sealed class CloneCompiler
         _builder.Jump(next);
 
         EmitBareFork(bareFork, next, refused, pid);
+        EmitLayerFork(births, layerFork, next, refused, pid);
         _builder.Mark(clone);
         EmitBirth(births);
         starts.EmitReceive("start order", closeOnExec: false);
@@ -148,6 +152,30 @@ internal sealed class CloneCompiler
         _times.Emit(ClonePhase.Running);
         EmitRunningReport();
         _builder.Syscall(SyscallNumber.ExitGroup, "end of a bare fork", 0);
+    }
+
+    /// <summary>A fork of the template that becomes the template of a layer: it makes room for the layer's programs, and goes on in them when they are written.</summary>
+    private void EmitLayerFork(OrderBuffer order, Label layerFork, Label next, Label refused, VirtualAddress pid)
+    {
+        const int ReadWriteExecute = 7;
+        const int MapPrivateAnonymousFixedNoReplace = 0x02 | 0x20 | 0x10_0000;
+        var child = _builder.NewLabel("template of a layer");
+        _builder.Mark(layerFork);
+        _builder.Syscall(SyscallNumber.Setns, "PID namespace of the farm", BirthOrder.Sandbox, (ulong)Namespaces.Pid).OnErrorGoto(refused);
+        EmitFork(new CloneArguments { Flags = CLONE_PARENT }, pid, refused, child);
+        EmitEndOfOrder(pid);
+        _builder.Jump(next);
+        _builder.Mark(child);
+        _builder.Store(Control.DescriptorWord, BirthOrder.ControlSocket);
+        _builder.Syscall(SyscallNumber.Dup2, "control socket of the layer's template", BirthOrder.ControlSocket, Control.ControlDescriptor);
+        _builder.Store(Control.DescriptorWord, Control.ControlDescriptor);
+        EmitCloseOrder();
+        // Who it is, in case that the template dies before it can tell.
+        _builder.Syscall(SyscallNumber.Getpid, "pid of the layer's template").StoreTo(Control.Result);
+        _builder.Syscall(SyscallNumber.Mmap, "programs of the layer", LayerOrder.RegionStart(order), LayerOrder.RegionLength(order), ReadWriteExecute, MapPrivateAnonymousFixedNoReplace, -1, 0);
+        ReportWriter.Emit(_builder, Control, ReportTag.Ready);
+        _builder.Syscall(SyscallNumber.Read, "programs of the layer written", Control.ControlDescriptor, Control.OrderId, sizeof(ulong)).ExpectValue(sizeof(ulong));
+        _builder.Enter(LayerOrder.EntryOf(order), LayerOrder.StubOf(order), LayerOrder.ControlBlockOf(order), "programs of the layer");
     }
 
     private void EmitBirth(OrderBuffer order)

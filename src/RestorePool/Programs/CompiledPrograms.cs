@@ -3,6 +3,7 @@ using Snapshots.AddressSpace;
 using Snapshots.Images.V1;
 using Snapshots.Programs;
 using Snapshots.RestorePool.ForkDetection;
+using Snapshots.RestorePool.Layers;
 
 namespace Snapshots.RestorePool.Programs;
 
@@ -39,18 +40,30 @@ public sealed class CompiledPrograms
     /// <summary>See <see cref="Programs.PrefaultTable"/>.</summary>
     internal VirtualAddress PrefaultTable { get; private init; }
 
+    /// <summary>The number of the template's control socket.</summary>
+    internal int ControlDescriptor { get; private init; }
+
+    internal VirtualAddress ControlBlock => _control;
+
     /// <summary>Where clones mount sockets; a file must be there.</summary>
     internal IReadOnlyList<string> SocketPaths { get; private init; } = [];
 
+    /// <summary>Pages that the template has otherwise than the image, changed by <see cref="ForkDetectionPatch"/>; ascending.</summary>
+    public IReadOnlyList<AddressRange> UnlikeImage { get; private init; } = [];
+
     /// <exception cref="RestoreUnsupportedException">The snapshot holds what this version cannot restore.</exception>
+    public static CompiledPrograms Compile(Manifest manifest, ForkDetectionPlan forkDetection) => Compile(manifest, forkDetection, layer: null);
+
+    /// <param name="layer">For a template that is a fork of its parent's; null for one that a husk becomes.</param>
     /// <param name="lazy">Compile a template whose memory is filled on demand: it is built in its place, and opens a userfaultfd for us to take.</param>
-    public static CompiledPrograms Compile(Manifest manifest, ForkDetectionPlan forkDetection, bool lazy = false)
+    /// <exception cref="RestoreUnsupportedException">The snapshot holds what this version cannot restore.</exception>
+    internal static CompiledPrograms Compile(Manifest manifest, ForkDetectionPlan forkDetection, LayerPlan? layer, bool lazy = false)
     {
         var process = manifest.Processes[0];
         var frames = new FramePlan(process);
         var contents = new ContentsPlan(manifest, process);
-        var staging = lazy ? StagingPlan.None : StagingPlan.For(process);
-        var plan = RegionPlan.For(process, frames.SizeBytes, forkIdentity: !forkDetection.IsEmpty, contents.SizeBytes, staging.LengthBytes);
+        var staging = lazy ? StagingPlan.None : StagingPlan.For(layer?.Built ?? process);
+        var plan = RegionPlan.For(process, frames.SizeBytes, forkIdentity: !forkDetection.IsEmpty, contents.SizeBytes, staging.LengthBytes, layer?.Occupied);
         if (plan.Staging is { } stagingStart)
             staging.Place(stagingStart);
         else
@@ -58,18 +71,22 @@ public sealed class CompiledPrograms
         contents.Place(plan.Contents);
         var cloneCompiler = new CloneCompiler(manifest, process, plan, contents, frames);
         var clone = cloneCompiler.Compile();
-        var memory = new MemoryCompiler(manifest, process, plan, staging, cloneCompiler.Control, cloneCompiler.Start, clone) { Lazy = lazy }.Compile();
+        var memory = new MemoryCompiler(manifest, process, plan, staging, cloneCompiler.Control, cloneCompiler.Start, clone, layer) { Lazy = lazy }.Compile();
         return new CompiledPrograms(plan, staging, contents, memory, clone, cloneCompiler.Control.Address, frames.Build(plan.Frames))
         {
             PrefaultTable = cloneCompiler.PrefaultTable,
+            ControlDescriptor = cloneCompiler.Control.ControlDescriptor,
             SocketPaths = PrivateSocketPaths.Of(process),
+            UnlikeImage = ForkDetectionPatch.PagesOf(forkDetection),
         };
     }
 
     /// <summary>Starts a husk with both programs; it begins with the memory program.</summary>
     /// <remarks>Each start has another key: a snapshot of a clone must not meet the number that its own template gave it.</remarks>
-    internal Husk Start() => Husk.Start(
-        Plan.Whole,
+    internal Husk Start() => Husk.Start(Plan.Whole, Parts(), Plan.MemoryEntries.Start, _control);
+
+    /// <summary>What is to be written where, within the plan's whole range.</summary>
+    internal IReadOnlyList<ProgramPart> Parts() =>
         [
             .. ForkIdentityPart(),
             new ProgramPart(Plan.Stub.Start, Stub.Code.ToArray()),
@@ -78,9 +95,7 @@ public sealed class CompiledPrograms
             new ProgramPart(Plan.CloneData.Start, Clone.Data),
             new ProgramPart(Plan.MemoryEntries.Start, Memory.EncodedEntries),
             new ProgramPart(Plan.MemoryData.Start, Memory.Data),
-        ],
-        Plan.MemoryEntries.Start,
-        _control);
+        ];
 
     private IEnumerable<ProgramPart> ForkIdentityPart()
     {

@@ -5,21 +5,23 @@ using Snapshots.Images.V1;
 using Snapshots.Linux;
 using Snapshots.Linux.Syscalls;
 using Snapshots.Programs;
+using Snapshots.RestorePool.Layers;
 
 namespace Snapshots.RestorePool.Programs;
 
 /// <summary>
-/// Compiles the memory program, which turns a husk into the template.
+/// Compiles the memory program, which turns a husk into the template; or, for a layer, a fork of its parent's template.
 /// <code>
 /// 1. Block signals, narrow our own protections, resource limits, keep only the control socket.
-/// 2. Unmap everything that is not ours: the husk's ELF, stack and vDSO.
+/// 2. Unmap everything that is not ours: the husk's ELF, stack and vDSO. A layer: what it does not have of its parent (LayerCompiler); only what is
+///    new is mapped and filled in the next step.
 /// 3. Map the vDSO and every mapping of the snapshot, with advice, anonymous memory in a staging area; report, and wait while the contents are
 ///    written from outside. Move what was staged to its addresses.
 /// 4. Final protections, the address space's own numbers (PR_SET_MM_MAP), signal handlers and attributes that fork hands on.
 /// 5. Continue with the clone program.
 /// </code>
 /// </summary>
-internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, RegionPlan plan, StagingPlan staging, ControlBlock control, VirtualAddress cloneProgram, RestoreProgram clone)
+internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, RegionPlan plan, StagingPlan staging, ControlBlock control, VirtualAddress cloneProgram, RestoreProgram clone, LayerPlan? layer)
 {
     private const int PROT_READ = 1;
     private const int PROT_WRITE = 2;
@@ -32,6 +34,7 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
     public const int UserfaultDescriptor = 0;
 
     private readonly ProgramBuilder _builder = new(plan.MemoryLayout);
+    private readonly IReadOnlyList<Mapping> _mappings = (layer?.Built ?? process).Mappings;
 
     /// <summary>Open a userfaultfd before the contents are written.</summary>
     public bool Lazy { get; init; }
@@ -39,19 +42,27 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
     public RestoreProgram Compile()
     {
         EmitPrologue();
-        _builder.Syscall(SyscallNumber.Munmap, "addresses below the program", 0, plan.Whole.Start);
-        _builder.Syscall(SyscallNumber.Munmap, "addresses above the program", plan.Whole.End, PageSize.UserAddressLimit - plan.Whole.End.Value);
+        if (layer is null)
+            EmitEmptyAddressSpace();
+        else
+            new LayerCompiler(_builder, layer).EmitAddressSpace();
         EmitMappings();
         EmitAwaitContents();
         EmitMoves();
         EmitFinalProtections();
         EmitLayout();
-        new AttributeCompiler(_builder, process).EmitInherited();
+        new AttributeCompiler(_builder, process).EmitInherited(layer?.Parent);
         ReportWriter.Emit(_builder, control, ReportTag.Ready);
         _builder.Syscall(SyscallNumber.CloseRange, "descriptors of the build", 0, control.ControlDescriptor - 1, 0);
         EmitGiveBackRoom();
         _builder.JumpTo(cloneProgram, "orders");
         return _builder.Build();
+    }
+
+    private void EmitEmptyAddressSpace()
+    {
+        _builder.Syscall(SyscallNumber.Munmap, "addresses below the program", 0, plan.Whole.Start);
+        _builder.Syscall(SyscallNumber.Munmap, "addresses above the program", plan.Whole.End, PageSize.UserAddressLimit - plan.Whole.End.Value);
     }
 
     /// <summary>The protection during the build: contents of anonymous memory are written from outside through writable pages.</summary>
@@ -86,7 +97,7 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
         _builder.Syscall(SyscallNumber.Mprotect, "programs", plan.CloneEntries.Start, plan.Whole.End - plan.CloneEntries.Start, PROT_READ | PROT_WRITE);
         new LimitCompiler(_builder, process, control.ControlDescriptor).EmitInTemplate();
         // Where the control socket ends up no descriptor of the snapshot is wanted; close-on-exec is moot, no program is ever executed here.
-        _builder.Syscall(SyscallNumber.Dup2, "control socket", Husk.InitialControlDescriptor, control.ControlDescriptor);
+        _builder.Syscall(SyscallNumber.Dup2, "control socket", layer?.ParentControlDescriptor ?? Husk.InitialControlDescriptor, control.ControlDescriptor);
         _builder.Syscall(SyscallNumber.CloseRange, "inherited descriptors", 0, control.ControlDescriptor - 1, 0);
         _builder.Syscall(SyscallNumber.CloseRange, "inherited descriptors", control.ControlDescriptor + 1, uint.MaxValue, 0);
     }
@@ -97,7 +108,7 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
         foreach (var (area, noReserve) in staging.Areas)
             EmitMap("staging area", area, PROT_READ | PROT_WRITE, MAP_FIXED_NOREPLACE | MAP_PRIVATE | MAP_ANONYMOUS | (noReserve ? MAP_NORESERVE : 0), fd: -1, offset: 0);
         var descriptors = new Dictionary<(uint File, bool Writable), int>();
-        foreach (var mapping in process.Mappings)
+        foreach (var mapping in _mappings)
         {
             switch (mapping.Kind)
             {
@@ -165,7 +176,7 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
     {
         const int MREMAP_MAYMOVE = 1;
         const int MREMAP_FIXED = 2;
-        foreach (var mapping in process.Mappings)
+        foreach (var mapping in _mappings)
         {
             if (staging.AddressOf(mapping) is not { } staged)
                 continue;
@@ -175,6 +186,8 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
         }
         foreach (var (area, _) in staging.Areas)
             _builder.Syscall(SyscallNumber.Munmap, "staging area", area.Start, area.LengthBytes);
+        foreach (var mapping in layer?.Advised ?? [])
+            EmitAdvice(mapping);
     }
 
     private static AddressRange RangeOf(Mapping mapping) => new(new VirtualAddress(mapping.Start), new VirtualAddress(mapping.End));
@@ -209,7 +222,9 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
 
     private void EmitFinalProtections()
     {
-        foreach (var mapping in process.Mappings.Where(IsFilledThroughPages))
+        if (layer is not null)
+            new LayerCompiler(_builder, layer).EmitProtections();
+        foreach (var mapping in _mappings.Where(IsFilledThroughPages))
         {
             if (mapping.Protection != BuildProtection(mapping))
                 _builder.Syscall(SyscallNumber.Mprotect, SubjectOf(mapping), mapping.Start, mapping.End - mapping.Start, mapping.Protection);
@@ -224,7 +239,9 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
         const int SizeBytes = 104;
         _builder.Syscall(SyscallNumber.CloseRange, "mapped files", 0, control.ControlDescriptor - 1, 0);
         var executable = manifest.Files[(int)process.ExeFile].Path;
-        _builder.Syscall(SyscallNumber.Openat, executable, AT_FDCWD, _builder.Text(executable), O_RDONLY_CLOEXEC, 0).ExpectValue(0);
+        // A layer runs its parent's, and the kernel refuses to set what is mapped (EBUSY).
+        if (layer is null)
+            _builder.Syscall(SyscallNumber.Openat, executable, AT_FDCWD, _builder.Text(executable), O_RDONLY_CLOEXEC, 0).ExpectValue(0);
         var layout = process.Layout;
         Span<byte> map = stackalloc byte[SizeBytes];
         ReadOnlySpan<ulong> words =
@@ -235,7 +252,7 @@ internal sealed class MemoryCompiler(Manifest manifest, ProcessImage process, Re
         for (var i = 0; i < words.Length; i++)
             BinaryPrimitives.WriteUInt64LittleEndian(map[(8 * i)..], words[i]);
         BinaryPrimitives.WriteInt32LittleEndian(map[96..], layout.Auxv.Length);
-        BinaryPrimitives.WriteInt32LittleEndian(map[100..], 0); // exe_fd: the descriptor just opened
+        BinaryPrimitives.WriteInt32LittleEndian(map[100..], layer is null ? 0 : -1); // exe_fd: the descriptor just opened, or none
         _builder.Syscall(SyscallNumber.Prctl, $"address space layout, {executable}", PR_SET_MM, PR_SET_MM_MAP, _builder.Data(map), SizeBytes, 0);
     }
 }

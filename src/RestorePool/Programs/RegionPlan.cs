@@ -72,14 +72,15 @@ public sealed record RegionPlan
     public ProgramLayout MemoryLayout => new(Stub, MemoryEntries, MemoryData);
 
     /// <exception cref="RestoreUnsupportedException">The snapshot leaves no gap that is large enough.</exception>
-    public static RegionPlan For(ProcessImage process, ulong framesBytes, bool forkIdentity, ulong contentsBytes, ulong stagingBytes)
+    /// <param name="occupied">What else must be left free, in any order.</param>
+    public static RegionPlan For(ProcessImage process, ulong framesBytes, bool forkIdentity, ulong contentsBytes, ulong stagingBytes, IEnumerable<AddressRange>? occupied = null)
     {
         var zero = new VirtualAddress(LowestAddress);
         var frames = Aligned(framesBytes);
         var contents = Aligned(contentsBytes);
         var identity = forkIdentity ? PageSize.Bytes : 0;
         var length = PageSize.Bytes + frames + identity + contents + (2 * (ProgramEntriesBytes + ProgramDataBytes));
-        var gap = LargestGap(process);
+        var gap = LargestGap(process, occupied ?? []);
         if (gap.LengthBytes < length + PageSize.HugeBytes)
             throw new RestoreUnsupportedException($"no free address range of {length} bytes: the largest gap between the snapshot's mappings is {gap} ({gap.LengthBytes} bytes)");
         // Without room for staging, memory is built in its place: forks are slower then.
@@ -92,17 +93,17 @@ public sealed record RegionPlan
         return plan;
     }
 
-    private static AddressRange LargestGap(ProcessImage process)
+    private static AddressRange LargestGap(ProcessImage process, IEnumerable<AddressRange> occupied)
     {
         var best = new AddressRange(VirtualAddress.Null, VirtualAddress.Null);
         var previous = new VirtualAddress(LowestAddress);
-        foreach (var mapping in process.Mappings)
+        var mapped = process.Mappings.Select(mapping => new AddressRange(new VirtualAddress(mapping.Start), new VirtualAddress(mapping.End)));
+        foreach (var range in mapped.Concat(occupied).OrderBy(range => range.Start))
         {
-            var start = new VirtualAddress(mapping.Start);
-            if (start > previous && start - previous > best.LengthBytes)
-                best = new AddressRange(previous, start);
-            if (mapping.End > previous.Value)
-                previous = new VirtualAddress(mapping.End);
+            if (range.Start > previous && range.Start - previous > best.LengthBytes)
+                best = new AddressRange(previous, range.Start);
+            if (range.End > previous)
+                previous = range.End;
         }
         return best;
     }

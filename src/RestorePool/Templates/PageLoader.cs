@@ -1,4 +1,3 @@
-using System.Globalization;
 using Microsoft.Win32.SafeHandles;
 using Snapshots.AddressSpace;
 using Snapshots.Images;
@@ -47,19 +46,15 @@ internal sealed class PageLoader(IPageReader pages, int pid, SafeFileHandle pidF
             LoadExtent(extent, contentsRange.Start + offset, (address, bytes) => ProcessVm.Write(pid, address, bytes));
     }
 
-    /// <summary>The memory of a process as a file; writing to it makes private copies of pages that may only be read.</summary>
-    public static SafeFileHandle OpenMemory(int pid) =>
-        File.OpenHandle(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/mem"), FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
-
     private void LoadFilePages(ProcessImage process)
     {
-        using var memory = OpenMemory(pid);
+        using var memory = ProcessMemoryWrite.Open(pid);
         foreach (var mapping in process.Mappings.Where(mapping => !MemoryCompiler.IsFilledThroughPages(mapping)))
         {
             if (mapping.Kind == MappingKind.PrivateSharedMemory || mapping.Has(VmFlags.WipeOnFork))
                 continue;
             foreach (var extent in mapping.Extents)
-                LoadExtent(extent, new VirtualAddress(mapping.Start) + (extent.PageIndex * PageSize.Bytes), (address, bytes) => RandomAccess.Write(memory, bytes, (long)address.Value));
+                LoadExtent(extent, new VirtualAddress(mapping.Start) + (extent.PageIndex * PageSize.Bytes), (address, bytes) => ProcessMemoryWrite.Write(memory, pid, address, bytes));
         }
     }
 

@@ -1,7 +1,9 @@
 using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
+using Snapshots.Images;
 using Snapshots.Linux.Proc;
 using Snapshots.RestorePool.Clones;
+using Snapshots.RestorePool.Layers;
 using Snapshots.RestorePool.Paging;
 using Snapshots.RestorePool.WorkingSets;
 
@@ -16,7 +18,8 @@ namespace Snapshots.RestorePool.Templates;
 ///    The one that was used last stays, so a template larger than the budget works until another is needed.
 /// 3. A template that died, or that somebody wants gone, is retired: the next use builds another, and it ends with its last use.
 /// </code>
-/// What a template has is measured once, when it is built: it runs no code, so it cannot grow. The template that is being built comes on top
+/// What a template has is measured once, when it is built: it runs no code, so it cannot grow. The template of a layer counts what it does not share
+/// with its parent's, which stays as long as any of its layers: to drop it would free nothing that they share. The template that is being built comes on top
 /// of the budget, since only a build that succeeded may cost another template its place. A lazy one counts for what it is going to have.
 /// Thread-safe. The gate guards the table and the counts, and nothing slow happens under it: builds, forks, and the ends of templates with their
 /// parked clones are done outside, so snapshots do not wait for one another. Templates that are out of the table are nobody's but their users'.
@@ -26,7 +29,8 @@ internal sealed class ResidentTemplates : IDisposable
     private readonly Lock _gate = new();
     private readonly Dictionary<string, Resident> _byDigest = new(StringComparer.Ordinal);
     private readonly ParkingPool _parking;
-    private readonly TemplateBuilder _builder;
+    private readonly LayeredTemplates _builder;
+    private readonly TemplateBuilder _lazyBuilder;
     private readonly TemplateFiller _filler;
     private readonly Lazy<PageServer> _pageServer = new(() => new PageServer());
     private readonly RestoreOptions _options;
@@ -37,19 +41,29 @@ internal sealed class ResidentTemplates : IDisposable
     {
         _parking = parking;
         _options = options;
-        _builder = new TemplateBuilder(options);
+        _builder = new LayeredTemplates(options, UseForForks, Retire);
+        _lazyBuilder = new TemplateBuilder(options);
         _filler = new TemplateFiller(Complete, options.FillFailed);
         _budgetBytes = options.TemplateMemoryBytes ?? long.MaxValue;
     }
 
     /// <summary>Begins a use. Waits for a build of this template, of no other.</summary>
     /// <exception cref="Exception">What opening the image or building the template threw; it is not remembered, the reason may be gone next time.</exception>
-    public TemplateUse Use(TemplateSource source)
+    public TemplateUse Use(TemplateSource source) => Use(source, forForks: false);
+
+    /// <summary>For a template that is wanted as the parent of others: complete, and no clone of it is parked for that.</summary>
+    private TemplateUse UseForForks(TemplateSource source) => Use(source, forForks: true);
+
+    private TemplateUse Use(TemplateSource source, bool forForks)
     {
-        var resident = Begin(source);
+        var resident = Begin(source, mayBeLazy: !forForks);
         try
         {
-            _ = resident.Build.Value;
+            var built = resident.Build.Value;
+            if (forForks && built.Template.Lazy is not null)
+                _filler.WaitUntilFilled(source.Digest, CancellationToken.None);
+            if (!forForks && resident.BeginToPark() && built.Template.Lazy is null)
+                _parking.Open(built.Template);
             Trim();
             var used = BeginCurrent(resident);
             return new TemplateUse(used.Template, () =>
@@ -96,16 +110,16 @@ internal sealed class ResidentTemplates : IDisposable
     /// <summary>Templates that are built and alive. Reads their memory; holds up nobody.</summary>
     public IReadOnlyList<TemplateStatus> List()
     {
-        List<(Resident Resident, Template Template, TimeSpan Idle, bool InUse)> built;
+        List<(Resident Resident, Template Template, TimeSpan Idle, bool InUse, long Bytes)> built;
         lock (_gate)
-            built = [.. _byDigest.Values.Where(one => one.Current is not null).Select(one => (one, one.Current!.Template, one.Idle, one.Uses > 0))];
+            built = [.. _byDigest.Values.Where(one => one.Current is not null).Select(one => (one, one.Current!.Template, one.Idle, one.Uses > 0, one.Bytes))];
         var statuses = new List<TemplateStatus>(built.Count);
-        foreach (var (resident, template, idle, inUse) in built)
+        foreach (var (resident, template, idle, inUse, bytes) in built)
         {
             var parked = _parking.PidsOf(template);
             // One that ends meanwhile is as good as one that had ended before.
             if (ProcessMemory.TryRead(template.Pid) is { } memory)
-                statuses.Add(new TemplateStatus(resident.Source.Name, resident.Source.Digest, template.Pid, memory, parked, idle, inUse) { IsFilling = template.Lazy is not null });
+                statuses.Add(new TemplateStatus(resident.Source.Name, resident.Source.Digest, template.Pid, memory, parked, idle, inUse, template.ParentDigest?.ToString(), bytes) { IsFilling = template.Lazy is not null });
         }
         return statuses;
     }
@@ -122,12 +136,12 @@ internal sealed class ResidentTemplates : IDisposable
             _pageServer.Value.Dispose();
     }
 
-    private Resident Begin(TemplateSource source)
+    private Resident Begin(TemplateSource source, bool mayBeLazy)
     {
         lock (_gate)
         {
             if (!_byDigest.TryGetValue(source.Digest, out var resident))
-                _byDigest.Add(source.Digest, resident = new Resident(source, Build));
+                _byDigest.Add(source.Digest, resident = new Resident(source, place => Build(place, mayBeLazy)));
             resident.Uses++;
             resident.LastUsed = Stopwatch.GetTimestamp();
             return resident;
@@ -181,22 +195,21 @@ internal sealed class ResidentTemplates : IDisposable
             Close(resident);
     }
 
-    private ResidentTemplate Build(Resident resident)
+    private ResidentTemplate Build(Resident resident, bool mayBeLazy)
     {
         var source = resident.Source;
         var image = ImageLease.Open(source);
         Template? template = null;
+        TemplateUse? parent = null;
         try
         {
             var known = new KnownWorkingSet(source);
-            var startLazy = image.Image.Pages.LengthBytes >= (ulong)(_options.LazyFromBytes ?? long.MaxValue) && !_filler.HasFailed(source.Digest);
-            template = startLazy
-                ? _builder.BuildLazy(image.Again(), source.Name, known.Current, _pageServer.Value)
-                : _builder.Build(image.Image, source);
+            if (mayBeLazy && IsWorthwhile(source, image.Image))
+                template = _lazyBuilder.BuildLazy(image.Again(), source.Name, known.Current, _pageServer.Value);
+            else
+                (template, parent) = _builder.Build(image.Image, source);
             template.WorkingSetRecorder.Begin(known);
-            var built = new ResidentTemplate(template, image);
-            if (template.Lazy is null)
-                _parking.Open(template);
+            var built = new ResidentTemplate(template, image, parent);
             Enter(resident, built, template.Lazy is null ? MemoryOf(template) : (long)image.Image.Pages.LengthBytes);
             if (template.Lazy is { } memory)
                 _filler.Begin(resident, memory, image.Again(), known);
@@ -205,30 +218,46 @@ internal sealed class ResidentTemplates : IDisposable
         catch
         {
             End(template);
+            parent?.Dispose();
             image.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Whether to start lazy: a large snapshot, unless it would be a fork of what is in memory already.</summary>
+    private bool IsWorthwhile(TemplateSource source, SnapshotImage image)
+    {
+        if (image.Pages.LengthBytes < (ulong)(_options.LazyFromBytes ?? long.MaxValue) || _filler.HasFailed(source.Digest))
+            return false;
+        if (image.Manifest.Layer is not { } layer)
+            return true;
+        var parent = SnapshotDigest.FromBytes(layer.ParentSha256.Span).ToString();
+        lock (_gate)
+            return !(_byDigest.TryGetValue(parent, out var found) && found.Current is { Template.Lazy: null });
     }
 
     /// <summary>Builds the complete template that follows a lazy one, and puts it into its place.</summary>
     private void Complete(Resident resident, ImageLease image, KnownWorkingSet known)
     {
         Template? template = null;
+        TemplateUse? parent = null;
         try
         {
-            template = _builder.Build(image.Image, resident.Source);
+            (template, parent) = _builder.Build(image.Image, resident.Source);
             template.WorkingSetRecorder.Begin(known);
-            _parking.Open(template);
+            if (resident.WantsParking)
+                _parking.Open(template);
         }
         catch
         {
             End(template);
+            parent?.Dispose();
             image.Dispose();
             // Whoever asks next has it built whole, and learns why that fails.
             Retire(resident);
             throw;
         }
-        if (Replace(resident, new ResidentTemplate(template, image), MemoryOf(template)) is { } unused)
+        if (Replace(resident, new ResidentTemplate(template, image, parent), MemoryOf(template)) is { } unused)
             End(unused);
         Trim();
     }
@@ -265,7 +294,7 @@ internal sealed class ResidentTemplates : IDisposable
         }
     }
 
-    private static long MemoryOf(Template template) => (long?)ProcessMemory.TryRead(template.Pid)?.ResidentKib * 1024 ?? template.BytesLoaded;
+    private static long MemoryOf(Template template) => template.OwnBytes ?? (long?)ProcessMemory.TryRead(template.Pid)?.ResidentKib * 1024 ?? template.BytesLoaded;
 
     /// <summary>Drops what has not been used for longest until the rest is within the budget or in use.</summary>
     private void Trim()
@@ -319,6 +348,7 @@ internal sealed class ResidentTemplates : IDisposable
     {
         End(template.Template);
         template.Image.Dispose();
+        template.Parent?.Dispose();
     }
 
     // Parked clones first: nobody forks from the template for them any more.

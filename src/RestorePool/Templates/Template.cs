@@ -6,6 +6,8 @@ using Snapshots.Images.V1;
 using Snapshots.Linux.Syscalls;
 using Snapshots.Programs;
 using Snapshots.RestorePool.Clones;
+using Snapshots.RestorePool.ForkDetection;
+using Snapshots.RestorePool.Layers;
 using Snapshots.RestorePool.Paging;
 using Snapshots.RestorePool.Programs;
 using Snapshots.RestorePool.WorkingSets;
@@ -20,6 +22,7 @@ namespace Snapshots.RestorePool.Templates;
 /// 2. Compile the programs; lay them out in a gap of the snapshot's address space.
 /// 3. Start a husk with them; it unmaps itself and maps the snapshot's address space, then waits.
 /// 4. Write the page contents into it, and what makes OpenSSL seed anew; let it go on to attributes and handlers.
+///    (The template of a layer is a fork of its parent's instead: Layers/LayerBuilder.)
 /// 5. From then on: an order with a sandbox and a socket makes it fork a child, which talks through that socket by itself.
 /// </code>
 /// Thread-safe: forks are made one after the other, their children go on side by side. A clone that fails to start leaves the template as it was.
@@ -39,9 +42,12 @@ public sealed class Template : IDisposable
     private ulong _orders;
 
     /// <param name="husk">Waits for orders; becomes the template's.</param>
-    internal Template(string name, Husk husk, CompiledPrograms programs, Manifest manifest, RestoreOptions options, TimeSpan buildTime, long bytesLoaded)
+    /// <param name="image">Open as long as the template is.</param>
+    internal Template(string name, Husk husk, CompiledPrograms programs, SnapshotImage image, RestoreOptions options, TimeSpan buildTime, long bytesLoaded)
     {
+        var manifest = image.Manifest;
         Name = name;
+        Image = image;
         _husk = husk;
         Programs = programs;
         Externals = ExternalPlan.For(manifest.Processes[0]);
@@ -66,6 +72,15 @@ public sealed class Template : IDisposable
 
     /// <summary>Bytes of page contents in the template.</summary>
     public long BytesLoaded { get; }
+
+    /// <summary>The snapshot whose template it is a fork of; null when it was built alone.</summary>
+    public SnapshotDigest? ParentDigest { get; internal init; }
+
+    /// <summary>Resident memory that it did not share with its parent when it was built, in bytes; null when it has no parent.</summary>
+    internal long? OwnBytes { get; init; }
+
+    /// <summary>What it was built from.</summary>
+    internal SnapshotImage Image { get; }
 
     /// <summary>The programs it was built and makes clones with.</summary>
     public CompiledPrograms Programs { get; }
@@ -106,6 +121,24 @@ public sealed class Template : IDisposable
             Lazy?.Expect(lazy);
             _husk.Send(order, sandbox.PidFd, controlSocket);
             return Born(AwaitReport(_orders));
+        }
+    }
+
+    /// <summary>Forks a child that is to become the template of a layer: a child of ours, in our PID namespace, that reports through its own socket.</summary>
+    /// <param name="self">A pidfd of our own process.</param>
+    /// <param name="controlSocket">The child's end.</param>
+    /// <returns>The child's pid in our PID namespace; it is the caller's to reap.</returns>
+    /// <exception cref="CloneStartException">The kernel refused the fork; the template is as it was.</exception>
+    /// <exception cref="HuskDiedException">The template is gone; a child may have been born all the same.</exception>
+    internal int ForkLayer(LayerOrder order, SafeFileHandle self, SafeFileHandle controlSocket)
+    {
+        Span<byte> message = stackalloc byte[LayerOrder.Bytes];
+        order.Encode(message);
+        lock (_gate)
+        {
+            StepForward();
+            _husk.Send(message, self, controlSocket);
+            return PidOfBorn(AwaitReport(LayerOrder.Id));
         }
     }
 
@@ -163,7 +196,7 @@ public sealed class Template : IDisposable
         }
     }
 
-    private bool HasEnded => _disposed || Poll.IsReadable(PidFd, TimeSpan.Zero);
+    internal bool HasEnded => _disposed || Poll.IsReadable(PidFd, TimeSpan.Zero);
 
     private void StepBack()
     {
@@ -189,9 +222,15 @@ public sealed class Template : IDisposable
         }
     }
 
-    private SpawnedProcess Born(HuskReport report) => report.Tag switch
+    private SpawnedProcess Born(HuskReport report)
     {
-        ReportTag.Forked => new SpawnedProcess((int)report.Result, Pidfd.Open((int)report.Result)),
+        var pid = PidOfBorn(report);
+        return new SpawnedProcess(pid, Pidfd.Open(pid));
+    }
+
+    private int PidOfBorn(HuskReport report) => report.Tag switch
+    {
+        ReportTag.Forked => (int)report.Result,
         ReportTag.Refused => throw CloneStartException.Failed(Name, Programs.Clone, report),
         ReportTag.Failed => throw new HuskDiedException(Pid, new ProgramFailedException($"taking orders as the template of {Name}", Programs.Clone, report).Message),
         _ => throw new InvalidDataException($"template {Pid} sent an unexpected report {report.Tag}"),

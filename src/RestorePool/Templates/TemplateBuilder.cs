@@ -34,7 +34,7 @@ internal sealed class TemplateBuilder(RestoreOptions options)
             ForkDetectionPatch.Apply(husk.Pid, forkDetection, process, programs.Plan.ForkIdentity.Start + ForkIdentityFunction.EntryOffset);
             husk.Send(stackalloc byte[sizeof(ulong)]);
             AwaitReady(husk, programs, name);
-            return new Template(name, husk, programs, image.Manifest, options, clock.Elapsed, loader.BytesLoaded);
+            return new Template(name, husk, programs, image, options, clock.Elapsed, loader.BytesLoaded);
         }
         catch
         {
@@ -66,7 +66,7 @@ internal sealed class TemplateBuilder(RestoreOptions options)
             using var contents = new EagerContents(manifest.Processes[0], eager, image.Image.Pages);
             HostCheck.Require(manifest, options.HostClocks);
             var forkDetection = ForkDetectionPlan.For(manifest);
-            var programs = CompiledPrograms.Compile(manifest, forkDetection, lazy: true);
+            var programs = CompiledPrograms.Compile(manifest, forkDetection, layer: null, lazy: true);
             var husk = programs.Start();
             LazyMemory? memory = null;
             try
@@ -80,7 +80,7 @@ internal sealed class TemplateBuilder(RestoreOptions options)
                 memory = new LazyMemory(server, image, OpenDoor(husk, eager), eager.Missing);
                 husk.Send(stackalloc byte[sizeof(ulong)]);
                 AwaitReady(husk, programs, name);
-                return new Template(name, husk, programs, manifest, options, clock.Elapsed, loaded) { Lazy = memory };
+                return new Template(name, husk, programs, image.Image, options, clock.Elapsed, loaded) { Lazy = memory };
             }
             catch
             {
@@ -113,7 +113,7 @@ internal sealed class TemplateBuilder(RestoreOptions options)
         }
     }
 
-    private static void AwaitReady(Husk husk, CompiledPrograms programs, string name)
+    internal static void AwaitReady(Husk husk, CompiledPrograms programs, string name)
     {
         var report = husk.ReceiveReport();
         if (report.Tag != ReportTag.Ready)

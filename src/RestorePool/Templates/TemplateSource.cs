@@ -35,6 +35,12 @@ public sealed class TemplateSource
     /// <summary>Keeps what was learned; called by the thread that noted the last answer. Must not throw.</summary>
     public Action<WorkingSet>? SaveWorkingSet { get; init; }
 
+    /// <summary>
+    /// Where the parent of a layer is, by what the layer's manifest says of it: the layer's template is then a fork of the parent's. Null, or a source that
+    /// cannot be opened, has it built alone.
+    /// </summary>
+    public Func<LayerOrigin, TemplateSource>? ParentOf { get; init; }
+
     internal Func<SnapshotImage> Open { get; }
 
     /// <summary>An image that stays its owner's; it must be open while the engine is asked for it.</summary>

@@ -7,22 +7,31 @@ using Snapshots.Tracing;
 
 namespace Snapshots.Snapshotter.Capture;
 
-/// <summary>Reads page contents of a stopped process into an image, many ranges per system call.</summary>
-internal sealed class PageCapture(int pid, TargetMemory memory, IPageSink sink)
+/// <summary>Reads page contents of a stopped process into an image, many ranges per system call; pages that the parent of a layer has are taken from there.</summary>
+/// <param name="unchanged">Null for an image that has no parent.</param>
+internal sealed class PageCapture(int pid, TargetMemory memory, IPageSink sink, UnchangedPages? unchanged)
 {
     private const int BufferBytes = 4 << 20;
     private readonly byte[] _buffer = GC.AllocateUninitializedArray<byte>(BufferBytes);
-    private readonly List<(Mapping Mapping, AddressRange Range)> _batch = [];
+    private readonly List<(Mapping Mapping, PagePart Part)> _batch = [];
     private readonly List<AddressRange> _ranges = [];
     private ulong _batchBytes;
+
+    /// <summary>Bytes of pages that were taken from the parent.</summary>
+    public ulong UnchangedBytes { get; private set; }
 
     /// <summary>Pages of the process itself; fills the extents of the mappings.</summary>
     public void Capture(IEnumerable<(Mapping Mapping, List<AddressRange> OwnPages)> contents)
     {
         foreach (var (mapping, pages) in contents)
         {
-            foreach (var range in pages)
-                Add(mapping, range);
+            foreach (var part in pages.SelectMany(range => unchanged?.Sort(mapping, range) ?? [new PagePart(range, PageOrigin.Process, 0)]))
+            {
+                if (part.Origin == PageOrigin.Process)
+                    Add(mapping, part.Range);
+                else if (part.Origin == PageOrigin.Parent)
+                    _batch.Add((mapping, part)); // In its turn: the extents of a mapping ascend.
+            }
         }
 
         Flush();
@@ -62,10 +71,10 @@ internal sealed class PageCapture(int pid, TargetMemory memory, IPageSink sink)
     {
         while (!range.IsEmpty)
         {
-            if (_batchBytes == BufferBytes || _batch.Count == ProcessVm.MaximumRanges)
+            if (_batchBytes == BufferBytes || _ranges.Count == ProcessVm.MaximumRanges)
                 Flush();
             var part = AddressRange.FromLength(range.Start, Math.Min(range.LengthBytes, BufferBytes - _batchBytes));
-            _batch.Add((mapping, part));
+            _batch.Add((mapping, new PagePart(part, PageOrigin.Process, 0)));
             _ranges.Add(part);
             _batchBytes += part.LengthBytes;
             range = new AddressRange(part.End, range.End);
@@ -75,12 +84,19 @@ internal sealed class PageCapture(int pid, TargetMemory memory, IPageSink sink)
     private void Flush()
     {
         var buffer = _buffer.AsSpan(0, (int)_batchBytes);
-        var errno = ProcessVm.ReadMany(pid, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_ranges), buffer, out var read);
-        if (errno is not (Errno.None or Errno.EFAULT))
+        var read = 0;
+        if (_ranges.Count > 0 && ProcessVm.ReadMany(pid, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_ranges), buffer, out read) is not (Errno.None or Errno.EFAULT) and var errno)
             throw new LinuxException("process_vm_readv", errno, $"pid {pid}");
         var at = 0;
-        foreach (var (mapping, range) in _batch)
+        foreach (var (mapping, part) in _batch)
         {
+            var range = part.Range;
+            if (part.Origin == PageOrigin.Parent)
+            {
+                sink.AppendFromParent(IndexOf(mapping, range), range.PageCount, part.ParentOffset, mapping.Extents);
+                UnchangedBytes += range.LengthBytes;
+                continue;
+            }
             var length = (int)range.LengthBytes;
             var pages = buffer.Slice(at, length);
             // The call stops at the first range whose protection forbids reading (PROT_NONE); /proc/PID/mem reads those too.
@@ -97,10 +113,12 @@ internal sealed class PageCapture(int pid, TargetMemory memory, IPageSink sink)
 
     private void Store(Mapping mapping, AddressRange range, ReadOnlySpan<byte> pages)
     {
-        var index = (range.Start.Value - mapping.Start) / PageSize.Bytes;
+        var index = IndexOf(mapping, range);
         if (mapping.Kind == MappingKind.PrivateAnonymous)
             sink.Append(index, pages, mapping.Extents);
         else
             sink.AppendWithZeros(index, pages, mapping.Extents);
     }
+
+    private static ulong IndexOf(Mapping mapping, AddressRange range) => (range.Start.Value - mapping.Start) / PageSize.Bytes;
 }

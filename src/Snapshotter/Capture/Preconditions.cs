@@ -89,11 +89,16 @@ internal sealed class Preconditions(CaptureContext context, StoppedProcess proce
             return;
         var ours = MountsOf(Environment.ProcessId);
         var theirs = MountsOf(_pid);
-        foreach (var mount in theirs.Except(ours))
+        foreach (var mount in theirs.Except(ours).Where(mount => !IsSocketOfClone(mount.MountPoint, mount.Root, mount.FileSystem)))
             context.Refuse($"mount {mount.MountPoint}", $"the farm does not have it ({mount.FileSystem})", "Run the worker in the mount namespace of the farm, or launch it with `snapshots create`.");
         foreach (var mount in ours.Except(theirs))
             context.Refuse($"mount {mount.MountPoint}", $"the worker does not see it, but clones would ({mount.FileSystem})", "Run the worker in the mount namespace of the farm, or launch it with `snapshots create`.");
     }
+
+    /// <summary>A clone has each of its sockets with a path mounted there, out of a file system of its own; its own clones get theirs in the same way.</summary>
+    private bool IsSocketOfClone(string mountPoint, string root, string fileSystem) =>
+        fileSystem == "tmpfs" && root == mountPoint
+        && FileStatus.At($"/proc/{_pid}/root{mountPoint}", followLast: false, out var status) == Errno.None && status.IsSocket;
 
     private static HashSet<(string MountPoint, string Root, ulong Device, string FileSystem)> MountsOf(int pid) =>
         [.. MountInfo.Read(pid)

@@ -10,10 +10,9 @@ using Snapshots.Snapshotter.Capture;
 namespace Snapshots.Snapshotter.Launching;
 
 /// <summary>A worker that was started to be frozen. <see cref="Dispose"/> kills it with everything it started.</summary>
-public sealed class LaunchedWorker : IDisposable
+public sealed class LaunchedWorker : IWorker, IDisposable
 {
     private readonly SafeFileHandle _stdin;
-    private readonly List<byte> _channelBuffer = [];
 
     internal LaunchedWorker(
         SpawnedProcess process, Sandbox sandbox, IReadOnlyDictionary<ObjectIdentity, ExternalRole> externals,
@@ -26,10 +25,17 @@ public sealed class LaunchedWorker : IDisposable
         Output = new WorkerOutput(stdout, "stdout");
         Errors = new WorkerOutput(stderr, "stderr");
         Channel = channel;
+        Lines = new ChannelLines(channel, process.PidFd);
         NetworkNamespaceHandle = sandbox.OpenNetworkNamespace();
     }
 
     public SpawnedProcess Process { get; }
+
+    /// <inheritdoc/>
+    public int HostPid => Process.HostPid;
+
+    /// <inheritdoc/>
+    public SafeFileHandle PidFd => Process.PidFd;
 
     public Sandbox Sandbox { get; }
 
@@ -45,6 +51,9 @@ public sealed class LaunchedWorker : IDisposable
     /// <summary>Our end of its channel.</summary>
     public SafeFileHandle Channel { get; }
 
+    /// <summary>What it writes there, line by line.</summary>
+    public ChannelLines Lines { get; }
+
     /// <summary>Its network namespace.</summary>
     public SafeFileHandle NetworkNamespaceHandle { get; }
 
@@ -58,33 +67,10 @@ public sealed class LaunchedWorker : IDisposable
     }
 
     /// <summary>The next line from the channel; null when the worker closed it or ended, or the time-out passed.</summary>
-    public string? ReadChannelLine(TimeSpan timeout)
-    {
-        var deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
-        var buffer = new byte[4096];
-        while (true)
-        {
-            var end = _channelBuffer.IndexOf((byte)'\n');
-            if (end >= 0)
-            {
-                var line = Encoding.UTF8.GetString([.. _channelBuffer[..end]]);
-                _channelBuffer.RemoveRange(0, end + 1);
-                return line;
-            }
-            var left = TimeSpan.FromMilliseconds(Math.Max(0, deadline - Environment.TickCount64));
-            var (readable, _) = Poll.AnyReadable(Channel, Process.PidFd, left);
-            if (!readable || SocketMessage.Receive(Channel, buffer, out var received) != Errno.None || received == 0)
-                return null;
-            _channelBuffer.AddRange(buffer.AsSpan(0, received));
-        }
-    }
+    public string? ReadChannelLine(TimeSpan timeout) => Lines.Read(timeout);
 
-    /// <summary>How it ended and what it said last, for messages.</summary>
-    public string DescribeEnd(ExitStatus status)
-    {
-        var tail = string.Join(Environment.NewLine, new[] { Output.Tail(), Errors.Tail() }.Where(text => text.Length > 0));
-        return tail.Length == 0 ? $"{status}, without any output" : $"{status}; its last output:{Environment.NewLine}{tail}";
-    }
+    /// <inheritdoc/>
+    public ExitStatus? TryGetExit() => Process.TryGetExit();
 
     public void Dispose()
     {

@@ -16,7 +16,9 @@ public sealed class WorkerOutput : IDisposable
     private readonly Thread _thread;
     private Action<string>? _observer;
 
-    internal WorkerOutput(SafeFileHandle pipe, string name)
+    /// <param name="pipe">Becomes the object's.</param>
+    /// <param name="name">Of the stream, for the thread that reads it.</param>
+    public WorkerOutput(SafeFileHandle pipe, string name)
     {
         _reader = new StreamReader(new FileStream(pipe, FileAccess.Read, bufferSize: 0), Encoding.UTF8);
         _thread = new Thread(Pump) { Name = $"worker {name}", IsBackground = true };

@@ -10,6 +10,6 @@ public sealed class DelayReadiness(TimeSpan delay) : ReadinessSpec
 
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"after:{delay.TotalMilliseconds}ms");
 
-    protected override bool WaitCore(LaunchedWorker worker, Deadline deadline) =>
-        deadline.Left >= delay && deadline.Pause(delay, worker.Process.PidFd);
+    protected override bool WaitCore(IWorker worker, Deadline deadline) =>
+        deadline.Left >= delay && deadline.Pause(delay, worker.PidFd);
 }

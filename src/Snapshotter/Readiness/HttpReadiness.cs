@@ -16,7 +16,7 @@ public sealed class HttpReadiness(int port, string path) : ReadinessSpec
 
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"http:{port}{path}: waits for a success status");
 
-    protected override bool WaitCore(LaunchedWorker worker, Deadline deadline)
+    protected override bool WaitCore(IWorker worker, Deadline deadline)
     {
         // No connection is kept: an established one would stand against the snapshot.
         using var client = new HttpClient(new SocketsHttpHandler { ConnectCallback = (context, token) => ConnectAsync(worker, context, token) });
@@ -27,7 +27,7 @@ public sealed class HttpReadiness(int port, string path) : ReadinessSpec
             if (TryGet(client, uri, deadline))
                 return AwaitNoConnection(worker, deadline);
         }
-        while (deadline.Pause(s_interval, worker.Process.PidFd));
+        while (deadline.Pause(s_interval, worker.PidFd));
         return false;
     }
 
@@ -48,11 +48,11 @@ public sealed class HttpReadiness(int port, string path) : ReadinessSpec
     }
 
     /// <summary>The worker closes its side of the probe's connection in its own time; a freeze before that would meet an established connection.</summary>
-    private bool AwaitNoConnection(LaunchedWorker worker, Deadline deadline)
+    private bool AwaitNoConnection(IWorker worker, Deadline deadline)
     {
-        while (HasConnection(worker.Process.HostPid))
+        while (HasConnection(worker.HostPid))
         {
-            if (!deadline.Pause(s_interval, worker.Process.PidFd))
+            if (!deadline.Pause(s_interval, worker.PidFd))
                 return false;
         }
         return true;
@@ -68,7 +68,7 @@ public sealed class HttpReadiness(int port, string path) : ReadinessSpec
             .Any(fields => fields[3] is Established or CloseWait && fields[1].EndsWith(local, StringComparison.Ordinal));
     }
 
-    private static ValueTask<Stream> ConnectAsync(LaunchedWorker worker, SocketsHttpConnectionContext context, CancellationToken cancellation)
+    private static ValueTask<Stream> ConnectAsync(IWorker worker, SocketsHttpConnectionContext context, CancellationToken cancellation)
     {
         _ = cancellation; // Connecting to loopback either succeeds or is refused at once.
         var socket = NetworkNamespace.RunIn(worker.NetworkNamespaceHandle, () => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));

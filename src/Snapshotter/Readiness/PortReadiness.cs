@@ -14,14 +14,14 @@ public sealed class PortReadiness(int port) : ReadinessSpec
 
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"port:{port}: waits for a listening socket");
 
-    protected override bool WaitCore(LaunchedWorker worker, Deadline deadline)
+    protected override bool WaitCore(IWorker worker, Deadline deadline)
     {
         do
         {
-            if (Listens(worker.Process.HostPid, "tcp") || Listens(worker.Process.HostPid, "tcp6"))
+            if (Listens(worker.HostPid, "tcp") || Listens(worker.HostPid, "tcp6"))
                 return true;
         }
-        while (deadline.Pause(s_interval, worker.Process.PidFd));
+        while (deadline.Pause(s_interval, worker.PidFd));
         return false;
     }
 

@@ -46,23 +46,43 @@ public abstract class ReadinessSpec
         _ => throw new FormatException($"the snapshot was taken of a running process ({readiness.KindCase}): how to start it is not recorded"),
     };
 
+    /// <summary>How a clone of a worker that got ready in this way shows that it has got ready once more.</summary>
+    /// <param name="notifySocket">The path that the worker was given as <c>NOTIFY_SOCKET</c>; null when it was given none.</param>
+    /// <exception cref="WorkerNotReadyException">It cannot be told: says what to choose.</exception>
+    public static ReadinessSpec Again(Images.V1.Readiness readiness, string? notifySocket) => readiness.KindCase switch
+    {
+        Images.V1.Readiness.KindOneofCase.Channel => new ChannelReadiness(afterAnswers: true),
+        Images.V1.Readiness.KindOneofCase.Notify => new NotifyReadiness(notifySocket
+            ?? throw new WorkerNotReadyException("its environment names no NOTIFY_SOCKET to say so on: choose another way with --ready")),
+        Images.V1.Readiness.KindOneofCase.Immediate or Images.V1.Readiness.KindOneofCase.None =>
+            throw new WorkerNotReadyException("the parent was taken of a running process, and does not say how its clones show that they are ready: choose a way with --ready"),
+        _ => From(readiness),
+    };
+
     /// <summary>Waits until <paramref name="worker"/> is ready.</summary>
     /// <exception cref="WorkerNotReadyException">It ended, or was not ready in time; holds its last output.</exception>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
-    public void Wait(LaunchedWorker worker, TimeSpan timeout, CancellationToken cancellation)
+    public void Wait(IWorker worker, TimeSpan timeout, CancellationToken cancellation)
     {
         var deadline = new Deadline(timeout, cancellation);
         if (WaitCore(worker, deadline))
             return;
         cancellation.ThrowIfCancellationRequested();
         // An ended worker can always be reaped now; a running one was too slow.
-        throw worker.Process.TryGetExit() is { } status
-            ? new WorkerNotReadyException($"the worker ended before it was ready: {worker.DescribeEnd(status)}")
+        throw worker.TryGetExit() is { } status
+            ? new WorkerNotReadyException($"the worker ended before it was ready: {DescribeEnd(worker, status)}")
             : new WorkerNotReadyException($"the worker was not ready within {timeout.TotalSeconds:0.###} s ({this}); allow more with --timeout, or check how it shows readiness. Its last output: {worker.Output.Tail()}{worker.Errors.Tail()}");
     }
 
+    /// <summary>How it ended and what it said last.</summary>
+    private static string DescribeEnd(IWorker worker, Linux.ExitStatus status)
+    {
+        var tail = string.Join(Environment.NewLine, new[] { worker.Output.Tail(), worker.Errors.Tail() }.Where(text => text.Length > 0));
+        return tail.Length == 0 ? $"{status}, without any output" : $"{status}; its last output:{Environment.NewLine}{tail}";
+    }
+
     /// <summary>False when the worker ended or the deadline passed.</summary>
-    protected abstract bool WaitCore(LaunchedWorker worker, Deadline deadline);
+    protected abstract bool WaitCore(IWorker worker, Deadline deadline);
 
     private static int ParsePort(string text) =>
         int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var port) && port is > 0 and < 65536

@@ -12,7 +12,7 @@ public sealed class StdoutReadiness(Regex pattern) : ReadinessSpec
 
     public override string ToString() => $"stdout:{pattern}: waits for a matching line";
 
-    protected override bool WaitCore(LaunchedWorker worker, Deadline deadline)
+    protected override bool WaitCore(IWorker worker, Deadline deadline)
     {
         using var matched = new ManualResetEventSlim();
         worker.Output.Observe(line =>
@@ -25,7 +25,7 @@ public sealed class StdoutReadiness(Regex pattern) : ReadinessSpec
             while (!matched.Wait(s_slice))
             {
                 // The pipe's last line may still be on its way when the worker has ended already: it does not count, a dead worker cannot be frozen.
-                if (deadline.IsOver || Linux.Syscalls.Poll.IsReadable(worker.Process.PidFd, TimeSpan.Zero))
+                if (deadline.IsOver || Linux.Syscalls.Poll.IsReadable(worker.PidFd, TimeSpan.Zero))
                     return false;
             }
             return true;
