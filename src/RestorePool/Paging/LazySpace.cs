@@ -95,6 +95,15 @@ internal sealed class LazySpace : IDisposable
             return _closed || Copy(start, pages, out _) is not Errno.EAGAIN;
     }
 
+    /// <summary>Waits until the events that their causes no longer wait for have been dealt with.</summary>
+    public void AwaitEvents()
+    {
+        // Whoever reads an event holds the gate from before its cause goes on until it is dealt with.
+        lock (_gate)
+        {
+        }
+    }
+
     /// <summary>Whether anybody still has this address space. Takes no lock.</summary>
     public bool IsAlive()
     {
