@@ -90,6 +90,30 @@ public sealed class LazyTests : IDisposable
         Assert.InRange(memory.PrivateDirtyKib + memory.SharedDirtyKib, 0UL, 12UL << 10);
     }
 
+    /// <summary>The kernel reads them for others, and does not wait for pages then.</summary>
+    [Fact]
+    public void Its_arguments_and_environment_are_there_before_it_touches_them()
+    {
+        const string deepStack = """
+            import os, threading
+            def dig(depth):
+                return depth and dig(depth - 1)
+            import sys
+            sys.setrecursionlimit(20000)
+            list(map(lambda _: dig(5000), [0]))
+            sorted([[0]] * 2, key=lambda _: repr(eval("[" * 90 + "]" * 90)))
+            os.write(3, b"ready\n")
+            os.read(3, 65536)
+            os.write(3, b"good\n")
+            os.read(3, 65536)
+            """;
+        using var image = _fixture.Create(Cancellation, deepStack);
+        using var clone = _fixture.Engine.Launch(image, new CloneRequest { Id = "clone", WithholdRequest = true });
+        Assert.True(clone.IsLazy);
+        Assert.StartsWith("python3\0-c\0", File.ReadAllText($"/proc/{clone.HostPid}/cmdline"), StringComparison.Ordinal);
+        Assert.Contains("PATH=", File.ReadAllText($"/proc/{clone.HostPid}/environ"), StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("drop")]
     [InlineData("fork")]
