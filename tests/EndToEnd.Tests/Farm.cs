@@ -99,9 +99,10 @@ internal sealed class Farm : IDisposable
     /// <summary>Starts another agent in place of one that was killed.</summary>
     public void RestartAgent()
     {
-        _agent.Dispose();
         File.Delete(Socket); // the dead one's; the next one's is awaited
-        _agent = StartAgent();
+        var next = StartAgent();
+        _agent.Dispose();
+        _agent = next;
     }
 
     /// <summary>Stops the agent as an operator would, and waits until it has gone.</summary>

@@ -88,6 +88,8 @@ public class LazyFaultTests
             using var completing = round % 3 == 0 ? farm.Start("clone", "large") : null;
             Thread.Sleep(random.Next(completing is null ? 60 : 900)); // the instant is what is tried
 
+            // Its command line would start another agent.
+            completing?.Kill();
             farm.KillAgent();
 
             Farm.Await("all that read to be dead", TimeSpan.FromSeconds(1), () => !Leftovers.Running().Overlaps(readers));

@@ -14,7 +14,7 @@ public class SubjectTests(LazyFarm lazy) : IClassFixture<LazyFarm>
     private static readonly ConcurrentDictionary<string, IReadOnlyList<string>> Digests = new();
 
     private static readonly string[] Files =
-        ["memory.c", "calls.c", "races.c", "registers.c", "threads.c", "signals.c", "timers.c", "rseq.c", "process.py", "limits.py", "sandbox.py", "randomness.py", "randomness.js", "randomness.cs"];
+        ["memory.c", "calls.c", "transfers.c", "races.c", "registers.c", "threads.c", "signals.c", "timers.c", "rseq.c", "process.py", "limits.py", "sandbox.py", "randomness.py", "randomness.js", "randomness.cs"];
 
     public static TheoryData<string> All => [.. Files];
 

@@ -1,8 +1,6 @@
 // Threads that change the memory of one process at once, while others read it and fork. Some of it may not be there yet.
 #include "regions.h"
 
-#define BYTES(pages) ((pages) * PAGE)
-
 static volatile bool stop;
 
 // Readers and writers while pages are dropped

@@ -8,6 +8,8 @@
 
 #define PAGE 4096UL
 #define WORDS (PAGE / sizeof(uint64_t))
+#define BYTES(pages) ((pages) * PAGE)
+#define MIDDLE(region) ((region)->at + BYTES((region)->pages / 2))
 
 // Filled before the freeze, between two inaccessible pages, so that it never merges with a neighbour.
 struct region
