@@ -10,28 +10,20 @@ internal sealed class Farm : IDisposable
 
     /// <summary>The first run after a change builds the program.</summary>
     private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(90);
-    private readonly Process _agent;
+    private readonly string[] _serveOptions;
+    private Process _agent;
 
     /// <param name="serveOptions">For the agent.</param>
     public Farm(params IEnumerable<string> serveOptions)
     {
+        _serveOptions = [.. serveOptions];
         Home = Directory.CreateTempSubdirectory("snapshots-e2e-").FullName;
-        _agent = ProgramRun.Start([.. Program, "serve", .. serveOptions], []);
         try
         {
-            _agent.OutputDataReceived += (_, _) => { };
-            _agent.BeginOutputReadLine();
-            _agent.ErrorDataReceived += (_, line) => AgentErrors.Add(line.Data ?? "");
-            _agent.BeginErrorReadLine();
-            Await("the agent to serve", StartLimit, () => _agent.HasExited || File.Exists(Path.Combine(Run, "farm.sock")));
-            if (_agent.HasExited)
-                throw new InvalidOperationException($"the agent ended with exit code {_agent.ExitCode}: {string.Join('\n', AgentErrors)}");
+            _agent = StartAgent();
         }
         catch
         {
-            _agent.Kill(entireProcessTree: true);
-            _agent.WaitForExit();
-            _agent.Dispose();
             Directory.Delete(Home, recursive: true);
             throw;
         }
@@ -97,6 +89,22 @@ internal sealed class Farm : IDisposable
         }
     }
 
+    /// <summary>Ends the agent as nobody would, and waits until it has gone; what it started ends by itself.</summary>
+    public void KillAgent()
+    {
+        _agent.Kill();
+        _agent.WaitForExit();
+    }
+
+    /// <summary>Starts another agent in place of one that was killed.</summary>
+    public void RestartAgent()
+    {
+        File.Delete(Socket); // the dead one's; the next one's is awaited
+        var next = StartAgent();
+        _agent.Dispose();
+        _agent = next;
+    }
+
     /// <summary>Stops the agent as an operator would, and waits until it has gone.</summary>
     public void Stop()
     {
@@ -118,6 +126,29 @@ internal sealed class Farm : IDisposable
                 _agent.Kill();
             _agent.Dispose();
             Directory.Delete(Home, recursive: true);
+        }
+    }
+
+    private string Socket => Path.Combine(Run, "farm.sock");
+
+    private Process StartAgent()
+    {
+        var agent = ProgramRun.Start([.. Program, "serve", .. _serveOptions], []);
+        try
+        {
+            agent.OutputDataReceived += (_, _) => { };
+            agent.BeginOutputReadLine();
+            agent.ErrorDataReceived += (_, line) => AgentErrors.Add(line.Data ?? "");
+            agent.BeginErrorReadLine();
+            Await("the agent to serve", StartLimit, () => agent.HasExited || File.Exists(Socket));
+            return agent.HasExited ? throw new InvalidOperationException($"the agent ended with exit code {agent.ExitCode}: {string.Join('\n', AgentErrors)}") : agent;
+        }
+        catch
+        {
+            agent.Kill(entireProcessTree: true);
+            agent.WaitForExit();
+            agent.Dispose();
+            throw;
         }
     }
 }

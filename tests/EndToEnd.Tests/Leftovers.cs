@@ -31,6 +31,9 @@ internal sealed record Leftovers(int Descendants, int Namespaces, int Mounts, in
 
     public static HashSet<(int Pid, ulong Start)> Alive() => [.. Processes().Select(process => (process.Pid, process.StartTimeTicks))];
 
+    /// <summary>Those that are not merely waiting to be reaped: by us, or by whoever inherited them.</summary>
+    public static HashSet<(int Pid, ulong Start)> Running() => [.. Processes().Where(process => process.State is not ('Z' or 'X')).Select(process => (process.Pid, process.StartTimeTicks))];
+
     /// <summary>Nothing grew: fewer is well, such as a pool that is still being filled again.</summary>
     public bool IsWithin(Leftovers before) =>
         Descendants <= before.Descendants && Namespaces <= before.Namespaces && Mounts <= before.Mounts && Descriptors <= before.Descriptors && Cgroups <= before.Cgroups;

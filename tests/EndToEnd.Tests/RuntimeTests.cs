@@ -4,7 +4,8 @@ using Xunit;
 namespace Snapshots.EndToEnd.Tests;
 
 /// <summary>Every example: frozen once, 50 clones, each with its own request and its own answer.</summary>
-public class RuntimeTests
+/// <param name="lazy">All of them share its farm: each is another snapshot.</param>
+public class RuntimeTests(LazyFarm lazy) : IClassFixture<LazyFarm>
 {
     private const int Clones = 50;
 
@@ -44,10 +45,27 @@ public class RuntimeTests
         farm.Create(example, Workers.Example(example));
 
         _ = farm.Clone(example, Clones);
+        AssertAnswers(farm, example, Clones);
+    }
+
+    [Theory]
+    [InlineData("node")]
+    [InlineData("java")]
+    [InlineData("aspnet")]
+    public void Servers_answer_before_their_memory_is_there(string example)
+    {
+        lazy.Farm.Create(example, Workers.Example(example));
+
+        _ = lazy.Farm.Clone(example, 3);
+        AssertAnswers(lazy.Farm, example, 3);
+    }
+
+    private static void AssertAnswers(Farm farm, string example, int clones)
+    {
         var running = farm.Processes();
 
-        Assert.Equal(Clones, running.Length);
-        Assert.Equal(Clones, running.Select(clone => clone.GetProperty("pid").GetInt32()).Distinct().Count());
+        Assert.Equal(clones, running.Length);
+        Assert.Equal(clones, running.Select(clone => clone.GetProperty("pid").GetInt32()).Distinct().Count());
         // Twice to each: the second answer shows that the first changed this clone and no other.
         for (var round = 1; round <= 2; round++)
         {

@@ -90,6 +90,25 @@ public sealed class LazyTests : IDisposable
         Assert.InRange(memory.PrivateDirtyKib + memory.SharedDirtyKib, 0UL, 12UL << 10);
     }
 
+    /// <summary>The kernel reads them for others, and does not wait for pages then.</summary>
+    [Fact]
+    public void Its_arguments_and_environment_are_there_before_it_touches_them()
+    {
+        const string deepStack = """
+            import os
+            eval("[" * 90 + "]" * 90) # the parser goes deep
+            os.write(3, b"ready\n")
+            os.read(3, 65536)
+            os.write(3, b"good\n")
+            os.read(3, 65536)
+            """;
+        using var image = _fixture.Create(Cancellation, deepStack);
+        using var clone = _fixture.Engine.Launch(image, new CloneRequest { Id = "clone", WithholdRequest = true });
+        Assert.True(clone.IsLazy);
+        Assert.Contains("python3\0-c\0", File.ReadAllText($"/proc/{clone.HostPid}/cmdline"), StringComparison.Ordinal);
+        Assert.Contains("PATH=", File.ReadAllText($"/proc/{clone.HostPid}/environ"), StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("drop")]
     [InlineData("fork")]
@@ -109,6 +128,24 @@ public sealed class LazyTests : IDisposable
         var clones = Enumerable.Range(0, 8).Select(i => Launch(image, i % 2 == 0 ? "all" : "drop")).ToList();
         clones.ForEach(clone => Assert.Equal("good", EngineFixture.Answer(clone)));
         clones.ForEach(clone => clone.Dispose());
+    }
+
+    /// <summary>Forks follow each other closely: whose a new address space is must not be mixed up.</summary>
+    [Fact]
+    public void Lazy_clones_that_are_launched_side_by_side_live_and_die_each_for_itself()
+    {
+        using var image = _fixture.Create(Cancellation, Worker);
+        using var use = _fixture.Engine.Use(TemplateSource.Of(image));
+        var clones = new Clone[16];
+        Parallel.For(0, clones.Length, new ParallelOptions { MaxDegreeOfParallelism = clones.Length }, i => clones[i] = Launch(image, "some"));
+        Assert.Contains(clones, clone => clone.IsLazy);
+        foreach (var clone in clones)
+        {
+            Assert.Equal("good", EngineFixture.Answer(clone));
+            EngineFixture.Ask(clone, "\"all\"");
+            Assert.Equal("good", EngineFixture.Answer(clone));
+            clone.Dispose();
+        }
     }
 
     [Fact]

@@ -24,6 +24,7 @@ static int subject_channel = -1;
 static bool subject_restored;   // the request came to a clone, not to the original
 static char subject_request[4096];
 static char subject_wrong[16384];
+static char subject_more[8192]; // further fields of the answer, each with a comma before it
 static pthread_mutex_t subject_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static inline int channel_number(void)
@@ -94,10 +95,10 @@ static inline void ready_and_wait(void)
 
 static inline void answer(void)
 {
-    char text[sizeof subject_wrong + 64];
+    char text[sizeof subject_wrong + sizeof subject_more + 64];
     int length = subject_wrong[0] == 0
-        ? snprintf(text, sizeof text, "{\"ok\":true}\n")
-        : snprintf(text, sizeof text, "{\"ok\":false,\"wrong\":[%s]}\n", subject_wrong);
+        ? snprintf(text, sizeof text, "{\"ok\":true%s}\n", subject_more)
+        : snprintf(text, sizeof text, "{\"ok\":false,\"wrong\":[%s]%s}\n", subject_wrong, subject_more);
     if (write(subject_channel, text, (size_t)length) != length)
         _exit(3);
     _exit(subject_wrong[0] == 0 ? 0 : 1);

@@ -7,12 +7,15 @@ namespace Snapshots.RestorePool.Paging;
 
 /// <summary>
 /// Which pages of anonymous memory a lazy template has before its first clone is born: those that clones are known to need on their way to the
-/// first answer, and mappings so small that a fault costs more than all of their pages. The others are missing.
+/// first answer, those that others may look at, and mappings so small that a fault costs more than all of their pages. The others are missing.
 /// </summary>
 internal sealed class EagerPages
 {
     /// <summary>A mapping of so few pages is loaded whole.</summary>
     private const ulong FewPages = 16;
+
+    /// <summary>The kernel's own limit for arguments and environment is a quarter of the stack's.</summary>
+    private const ulong LargestArgumentBytes = 2 << 20;
 
     private readonly Dictionary<ulong, List<PageExtent>> _loaded = [];
     private readonly List<AddressRange> _registered = [];
@@ -30,6 +33,7 @@ internal sealed class EagerPages
     {
         var eager = new EagerPages(MissingPages.None);
         var wanted = known is null ? [] : PagesOf(known);
+        wanted.UnionWith(ArgumentPages(process.Layout));
         var missing = new List<MissingPiece>();
         foreach (var mapping in process.Mappings.Where(IsLazy))
             eager.Divide(mapping, wanted, missing);
@@ -44,6 +48,14 @@ internal sealed class EagerPages
 
     private static HashSet<ulong> PagesOf(WorkingSet known) =>
         [.. PageRanges.PagesOf(known.Written.Concat(known.Read)).Select(page => page.Value)];
+
+    /// <summary>Others read a process's command line and environment in /proc; the kernel gives them nothing of a page that is missing.</summary>
+    private static IEnumerable<ulong> ArgumentPages(AddressSpaceLayout layout)
+    {
+        ulong[] bounds = [layout.ArgStart, layout.ArgEnd, layout.EnvStart, layout.EnvEnd];
+        for (var page = bounds.Min() / PageSize.Bytes * PageSize.Bytes; page < Math.Min(bounds.Max(), bounds.Min() + LargestArgumentBytes); page += PageSize.Bytes)
+            yield return page;
+    }
 
     private void Divide(Mapping mapping, HashSet<ulong> wanted, List<MissingPiece> missing)
     {

@@ -67,6 +67,8 @@ internal sealed class LazyMemory
     /// <summary>Says whose the next fork of the template will be; null for a fork of nobody's.</summary>
     public void Expect(LazyClone? clone)
     {
+        // The last fork has returned, but whoever heard of it may still be about to ask whose it was.
+        _template.AwaitEvents();
         lock (_gate)
             _expected = clone;
     }

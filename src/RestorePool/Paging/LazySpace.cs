@@ -17,6 +17,9 @@ namespace Snapshots.RestorePool.Paging;
 /// </code>
 /// The kernel refuses a copy with EAGAIN from the moment a change begins until its event was read. So a copy that succeeds comes before the
 /// change, which then drops or moves the page like any other, or after its event, when step 3 sees it: pages never appear where they no longer belong.
+///
+/// An mremap that moves tells of the move and, when that was heard, of the munmap of where it came from. Both were done before the first was told: in
+/// between, another thread's memory may already have been moved to where this one's was, and must not be taken for what was unmapped.
 /// Thread-safe.
 /// </remarks>
 internal sealed class LazySpace : IDisposable
@@ -29,6 +32,10 @@ internal sealed class LazySpace : IDisposable
     private readonly Lock _gate = new();
     private readonly Userfaultfd _door;
     private readonly LazyMemory _memory;
+
+    /// <summary>Where mremap(2) has moved memory away from, and its munmap may still have to be told of.</summary>
+    private readonly List<AddressRange> _left = [];
+
     private MissingPages _pages;
     private VirtualAddress _lastEnd;
     private ulong _windowBytes;
@@ -102,6 +109,15 @@ internal sealed class LazySpace : IDisposable
             return _closed || Copy(start, pages, out _) is not Errno.EAGAIN;
     }
 
+    /// <summary>Waits until the events that their causes no longer wait for have been dealt with.</summary>
+    public void AwaitEvents()
+    {
+        // Whoever reads an event holds the gate from before its cause goes on until it is dealt with.
+        lock (_gate)
+        {
+        }
+    }
+
     /// <summary>Whether anybody still has this address space. Takes no lock.</summary>
     public bool IsAlive()
     {
@@ -127,6 +143,10 @@ internal sealed class LazySpace : IDisposable
                 break;
             case UserfaultEvent.Remap:
                 _pages = _pages.Moved(message.Range, message.To);
+                _left.Add(message.Range);
+                break;
+            case UserfaultEvent.Unmap when _left.Remove(message.Range):
+                // Nothing was left there; what is there now has come since.
                 break;
             case UserfaultEvent.Remove or UserfaultEvent.Unmap:
                 _pages = _pages.Without(message.Range);
@@ -233,6 +253,9 @@ internal sealed class LazySpace : IDisposable
 
     private bool Settled(Errno errno, VirtualAddress page, bool filled)
     {
+        // Nobody changes anything at this moment, so nothing is left to be told.
+        if (errno != Errno.EAGAIN)
+            _left.Clear();
         switch (errno)
         {
             case Errno.None when filled:
