@@ -33,3 +33,7 @@ public sealed class TransferInS3Tests() : TransferTests(Storage.S3);
 public sealed class CrashInDirectoryTests() : CrashTests(Storage.Directory);
 
 public sealed class CrashInS3Tests() : CrashTests(Storage.S3);
+
+public sealed class LayersInDirectoryTests() : LayerTests(Storage.Directory);
+
+public sealed class LayersInS3Tests() : LayerTests(Storage.S3);
