@@ -11,8 +11,8 @@ public sealed record RestoreOptions
     /// <summary>256 MiB: less is loaded about as soon as clones can ask for what they need page by page.</summary>
     public const long DefaultLazyFromBytes = 256 << 20;
 
-    /// <summary>4 MiB.</summary>
-    public const ulong DefaultPrefaultedPages = 1024;
+    /// <summary>1.4 MiB, which every clone has for itself while it waits; more of what it writes anyway is a choice (docs/performance.md).</summary>
+    public const ulong DefaultPrefaultedPages = 360;
 
     /// <summary>Sandboxes kept ready; each is a process of a few pages with five namespaces.</summary>
     public int SandboxPoolSize { get; init; } = 16;

@@ -71,9 +71,8 @@ public sealed class ForkDetectionPlan
                 Remark(file.Path, "it is not on this host as the snapshot saw it");
                 return;
             }
-            using var elf = ElfFile.Open(file.Path);
-            if (elf is not null)
-                Add(file.Path, ForkDetectingImage.Inspect(elf), mappings);
+            if (InspectedFiles.Inspect(file.Path, status) is { } found)
+                Add(file.Path, found, mappings);
         }
         catch (Exception exception) when (exception is ElfFormatException or LinuxException or IOException)
         {

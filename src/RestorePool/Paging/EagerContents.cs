@@ -3,6 +3,7 @@ using System.Collections.Concurrent;
 using Snapshots.AddressSpace;
 using Snapshots.Images;
 using Snapshots.Images.V1;
+using Snapshots.Linux;
 using Snapshots.Linux.Syscalls;
 using Snapshots.RestorePool.Programs;
 
@@ -15,7 +16,7 @@ namespace Snapshots.RestorePool.Paging;
 /// <remarks>Not thread-safe. Holds no more than the pages themselves; <see cref="Dispose"/> stops the readers and waits for them.</remarks>
 internal sealed class EagerContents : IDisposable
 {
-    private const int NearReaders = 4;
+    private const int NearReaders = 8;
     private const int FarReaders = 16;
     private const int PieceBytes = 256 << 10;
     private readonly BlockingCollection<(Piece Piece, byte[] Buffer)> _read = [];
@@ -27,7 +28,7 @@ internal sealed class EagerContents : IDisposable
     {
         var pieces = process.Mappings
             .Where(mapping => mapping.Kind != MappingKind.PrivateSharedMemory && !mapping.Has(VmFlags.WipeOnFork))
-            .SelectMany(mapping => eager.ExtentsOf(mapping).SelectMany(extent => PiecesOf(mapping, extent)))
+            .SelectMany(mapping => eager.ExtentsOf(mapping).SelectMany(extent => PiecesOf(mapping, extent, eager.IsRegistered(mapping))))
             .OrderBy(piece => piece.Offset);
         var left = new ConcurrentQueue<Piece>(pieces);
         // Threads of their own: they wait for the disk, and a pool would give us as many as there are processors.
@@ -37,23 +38,17 @@ internal sealed class EagerContents : IDisposable
         _reading.ContinueWith(_ => _read.CompleteAdding(), TaskScheduler.Default);
     }
 
-    /// <summary>Writes everything into a template that waits for it.</summary>
+    /// <summary>
+    /// Writes everything into a template that waits for it. What is registered goes through <paramref name="door"/>: that makes a page of the contents, where a write makes one of
+    /// zeros first.
+    /// </summary>
     /// <returns>Bytes written.</returns>
     /// <exception cref="ImageException">A page cannot be read.</exception>
-    public long WriteTo(int pid)
+    public long WriteTo(int pid, Userfaultfd door)
     {
-        var total = 0L;
-        using var memory = ProcessMemoryWrite.Open(pid);
-        foreach (var (piece, buffer) in _read.GetConsumingEnumerable())
-        {
-            var bytes = buffer.AsSpan(0, piece.LengthBytes);
-            if (piece.OfFile)
-                ProcessMemoryWrite.Write(memory, pid, piece.Address, bytes);
-            else
-                ProcessVm.Write(pid, piece.Address, bytes);
-            ArrayPool<byte>.Shared.Return(buffer);
-            total += piece.LengthBytes;
-        }
+        // Twice as fast as alone where there are two processors: most of the time goes into page faults.
+        var second = Task.Factory.StartNew(() => Drain(pid, door), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        var total = Drain(pid, door) + second.GetAwaiter().GetResult();
         // Throws what the readers threw.
         _reading.GetAwaiter().GetResult();
         return total;
@@ -66,6 +61,32 @@ internal sealed class EagerContents : IDisposable
         _stop.Dispose();
     }
 
+    private long Drain(int pid, Userfaultfd door)
+    {
+        var total = 0L;
+        using var memory = ProcessMemoryWrite.Open(pid);
+        foreach (var (piece, buffer) in _read.GetConsumingEnumerable())
+        {
+            var bytes = buffer.AsSpan(0, piece.LengthBytes);
+            if (piece.Registered)
+                Copy(door, piece.Address, bytes);
+            else if (piece.OfFile)
+                ProcessMemoryWrite.Write(memory, pid, piece.Address, bytes);
+            else
+                ProcessVm.Write(pid, piece.Address, bytes);
+            ArrayPool<byte>.Shared.Return(buffer);
+            total += piece.LengthBytes;
+        }
+        return total;
+    }
+
+    private static void Copy(Userfaultfd door, VirtualAddress address, ReadOnlySpan<byte> pages)
+    {
+        // It waits for its contents and changes nothing meanwhile.
+        if (door.Copy(address, pages, out var copied) is not Errno.None and var errno)
+            throw new LinuxException("ioctl(UFFDIO_COPY)", errno, $"{pages.Length - copied} bytes at {address + (ulong)copied} of a template");
+    }
+
     private void Read(ConcurrentQueue<Piece> pieces, IPageReader pages)
     {
         while (!_stop.IsCancellationRequested && pieces.TryDequeue(out var piece))
@@ -76,7 +97,7 @@ internal sealed class EagerContents : IDisposable
         }
     }
 
-    private static IEnumerable<Piece> PiecesOf(Mapping mapping, PageExtent extent)
+    private static IEnumerable<Piece> PiecesOf(Mapping mapping, PageExtent extent, bool registered)
     {
         var length = extent.PageCount * PageSize.Bytes;
         for (ulong done = 0; done < length; done += PieceBytes)
@@ -85,10 +106,12 @@ internal sealed class EagerContents : IDisposable
                 new VirtualAddress(mapping.Start + (extent.PageIndex * PageSize.Bytes) + done),
                 extent.BlobOffset + done,
                 (int)Math.Min(PieceBytes, length - done),
-                OfFile: !MemoryCompiler.IsFilledThroughPages(mapping));
+                OfFile: !MemoryCompiler.IsFilledThroughPages(mapping),
+                registered);
         }
     }
 
     /// <param name="OfFile">A private page of a file mapping.</param>
-    private readonly record struct Piece(VirtualAddress Address, ulong Offset, int LengthBytes, bool OfFile);
+    /// <param name="Registered">In a range that asks for what it lacks.</param>
+    private readonly record struct Piece(VirtualAddress Address, ulong Offset, int LengthBytes, bool OfFile, bool Registered);
 }

@@ -19,6 +19,8 @@ internal sealed class EagerPages
 
     private readonly Dictionary<ulong, List<PageExtent>> _loaded = [];
     private readonly List<AddressRange> _registered = [];
+    private readonly HashSet<ulong> _registeredStarts = [];
+    private readonly List<AddressRange> _zeros = [];
 
     private EagerPages(MissingPages missing) => Missing = missing;
 
@@ -28,18 +30,29 @@ internal sealed class EagerPages
     /// <summary>The mappings that have missing pages, whole.</summary>
     public IReadOnlyList<AddressRange> Registered => _registered;
 
+    /// <summary>Pages that clones are known to touch and that the image does not have, since they are zeros: within <see cref="Registered"/>.</summary>
+    public IReadOnlyList<AddressRange> Zeros => _zeros;
+
     /// <param name="known">Null when nothing was learned yet.</param>
     public static EagerPages For(ProcessImage process, WorkingSet? known)
     {
         var eager = new EagerPages(MissingPages.None);
         var wanted = known is null ? [] : PagesOf(known);
         wanted.UnionWith(ArgumentPages(process.Layout));
+        var ascending = wanted.Order().ToArray();
         var missing = new List<MissingPiece>();
         foreach (var mapping in process.Mappings.Where(IsLazy))
+        {
             eager.Divide(mapping, wanted, missing);
+            if (eager.IsRegistered(mapping))
+                eager.AddZeros(mapping, ascending);
+        }
         eager.Missing = MissingPages.Of(missing);
         return eager;
     }
+
+    /// <summary>Whether a mapping is among <see cref="Registered"/>.</summary>
+    public bool IsRegistered(Mapping mapping) => _registeredStarts.Contains(mapping.Start);
 
     /// <summary>The parts of a mapping's extents to load; all of them for what is never lazy.</summary>
     public IEnumerable<PageExtent> ExtentsOf(Mapping mapping) => _loaded.TryGetValue(mapping.Start, out var loaded) ? loaded : mapping.Extents;
@@ -81,7 +94,29 @@ internal sealed class EagerPages
         }
         _loaded.Add(mapping.Start, loaded);
         if (missing.Count > before)
+        {
+            _registeredStarts.Add(mapping.Start);
             _registered.Add(new AddressRange(new VirtualAddress(mapping.Start), new VirtualAddress(mapping.End)));
+        }
+    }
+
+    private void AddZeros(Mapping mapping, ulong[] wanted)
+    {
+        var found = Array.BinarySearch(wanted, mapping.Start);
+        var extent = 0;
+        for (var i = found >= 0 ? found : ~found; i < wanted.Length && wanted[i] < mapping.End; i++)
+        {
+            var page = (wanted[i] - mapping.Start) / PageSize.Bytes;
+            while (extent < mapping.Extents.Count && mapping.Extents[extent].PageIndex + mapping.Extents[extent].PageCount <= page)
+                extent++;
+            if (extent < mapping.Extents.Count && mapping.Extents[extent].PageIndex <= page)
+                continue;
+            var start = new VirtualAddress(wanted[i]);
+            if (_zeros.Count > 0 && _zeros[^1].End == start && start.Value != mapping.Start)
+                _zeros[^1] = new AddressRange(_zeros[^1].Start, start + PageSize.Bytes);
+            else
+                _zeros.Add(AddressRange.FromLength(start, PageSize.Bytes));
+        }
     }
 
     private static VirtualAddress AddressOf(Mapping mapping, PageExtent extent, ulong page) =>

@@ -49,6 +49,9 @@ internal sealed class LazyMemory
 
     public PageServer Server { get; }
 
+    /// <summary>Of the template.</summary>
+    public Userfaultfd Door => _template.Door;
+
     /// <summary>What is fetched together, for a fault that does not go on where the last one ended; a power of two.</summary>
     public ulong WindowBytes { get; }
 
@@ -123,6 +126,16 @@ internal sealed class LazyMemory
         {
             lock (_gate)
                 _served.Add(window.Offset);
+        }
+    }
+
+    /// <summary>A clone got zeros.</summary>
+    public void ServedZeros(AddressRange range)
+    {
+        lock (_gate)
+        {
+            if (_learning)
+                _order.Add(range);
         }
     }
 

@@ -225,6 +225,8 @@ internal sealed class LazySpace : IDisposable
             var errno = _door.Zero(AddressRange.FromLength(page, length), out var filled);
             if (errno is Errno.ENOENT && length > PageSize.Bytes)
                 errno = _door.Zero(AddressRange.FromLength(page, PageSize.Bytes), out filled);
+            if (filled > 0)
+                _memory.ServedZeros(AddressRange.FromLength(page, (ulong)filled));
             return Settled(errno is Errno.EEXIST ? Errno.None : errno, page, filled > 0);
         }
     }

@@ -54,16 +54,17 @@ public sealed class CompiledPrograms
     /// <exception cref="RestoreUnsupportedException">The snapshot holds what this version cannot restore.</exception>
     public static CompiledPrograms Compile(Manifest manifest, ForkDetectionPlan forkDetection) => Compile(manifest, forkDetection, layer: null);
 
+    /// <param name="forkDetection">Null when it is not known yet: room is kept for what it may need.</param>
     /// <param name="layer">For a template that is a fork of its parent's; null for one that a husk becomes.</param>
     /// <param name="lazy">Compile a template whose memory is filled on demand: it is built in its place, and opens a userfaultfd for us to take.</param>
     /// <exception cref="RestoreUnsupportedException">The snapshot holds what this version cannot restore.</exception>
-    internal static CompiledPrograms Compile(Manifest manifest, ForkDetectionPlan forkDetection, LayerPlan? layer, bool lazy = false)
+    internal static CompiledPrograms Compile(Manifest manifest, ForkDetectionPlan? forkDetection, LayerPlan? layer, bool lazy = false)
     {
         var process = manifest.Processes[0];
         var frames = new FramePlan(process);
         var contents = new ContentsPlan(manifest, process);
         var staging = lazy ? StagingPlan.None : StagingPlan.For(layer?.Built ?? process);
-        var plan = RegionPlan.For(process, frames.SizeBytes, forkIdentity: !forkDetection.IsEmpty, contents.SizeBytes, staging.LengthBytes, layer?.Occupied);
+        var plan = RegionPlan.For(process, frames.SizeBytes, forkIdentity: forkDetection is not { IsEmpty: true }, contents.SizeBytes, staging.LengthBytes, layer?.Occupied);
         if (plan.Staging is { } stagingStart)
             staging.Place(stagingStart);
         else
@@ -77,7 +78,7 @@ public sealed class CompiledPrograms
             PrefaultTable = cloneCompiler.PrefaultTable,
             ControlDescriptor = cloneCompiler.Control.ControlDescriptor,
             SocketPaths = PrivateSocketPaths.Of(process),
-            UnlikeImage = ForkDetectionPatch.PagesOf(forkDetection),
+            UnlikeImage = forkDetection is null ? [] : ForkDetectionPatch.PagesOf(forkDetection),
         };
     }
 

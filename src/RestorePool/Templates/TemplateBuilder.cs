@@ -64,9 +64,10 @@ internal sealed class TemplateBuilder(RestoreOptions options)
                     return BuildWhole(image.Image, name);
             }
             using var contents = new EagerContents(manifest.Processes[0], eager, image.Image.Pages);
+            // Reads files of the whole runtime, which nobody may have read since the host came up: beside the rest.
+            var forkDetection = Task.Run(() => ForkDetectionPlan.For(manifest));
             HostCheck.Require(manifest, options.HostClocks);
-            var forkDetection = ForkDetectionPlan.For(manifest);
-            var programs = CompiledPrograms.Compile(manifest, forkDetection, layer: null, lazy: true);
+            var programs = CompiledPrograms.Compile(manifest, forkDetection: null, layer: null, lazy: true);
             var husk = programs.Start();
             LazyMemory? memory = null;
             try
@@ -74,10 +75,9 @@ internal sealed class TemplateBuilder(RestoreOptions options)
                 AwaitReady(husk, programs, name);
                 var loader = new PageLoader(image.Image.Pages, husk.Pid, husk.PidFd);
                 loader.LoadContents(programs.Contents, programs.Plan.Contents);
-                var loaded = loader.BytesLoaded + contents.WriteTo(husk.Pid);
-                ForkDetectionPatch.Apply(husk.Pid, forkDetection, manifest.Processes[0], programs.Plan.ForkIdentity.Start + ForkIdentityFunction.EntryOffset);
-                // What has been written is there and stays; what is not is asked for from here on.
                 memory = new LazyMemory(server, image, OpenDoor(husk, eager), eager.Missing);
+                var loaded = loader.BytesLoaded + contents.WriteTo(husk.Pid, memory.Door);
+                ForkDetectionPatch.Apply(husk.Pid, forkDetection.GetAwaiter().GetResult(), manifest.Processes[0], programs.Plan.ForkIdentity.Start + ForkIdentityFunction.EntryOffset);
                 husk.Send(stackalloc byte[sizeof(ulong)]);
                 AwaitReady(husk, programs, name);
                 return new Template(name, husk, programs, image.Image, options, clock.Elapsed, loaded) { Lazy = memory };
@@ -104,6 +104,9 @@ internal sealed class TemplateBuilder(RestoreOptions options)
             door.Enable();
             foreach (var range in eager.Registered)
                 door.Register(range);
+            // What does not succeed costs a fault later.
+            foreach (var range in eager.Zeros)
+                _ = door.Zero(range, out _);
             return door;
         }
         catch
