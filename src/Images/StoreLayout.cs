@@ -9,6 +9,7 @@ namespace Snapshots.Images;
 ///   STORE/names/NAME         text: sha256:HEX of the manifest
 ///   STORE/working-sets/HEX   what clones of the image HEX were seen to touch; may be lost
 ///   STORE/incoming/…         files being written; locked while their writer lives
+///   STORE/hash-seed          for interpreters that `create` launches (the host's HashSeed)
 ///   STORE/lock               held while names and blobs change
 /// </code>
 /// </summary>

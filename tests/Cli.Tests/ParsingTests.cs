@@ -96,6 +96,9 @@ public sealed class ParsingTests
         Assert.Contains("PATH=/mine", environment);
         Assert.Contains("X=1", environment);
         Assert.DoesNotContain(environment, pair => pair.StartsWith("SNAPSHOTS_TEST_SECRET=", StringComparison.Ordinal));
+        Assert.DoesNotContain(environment, pair => pair.StartsWith("PYTHONHASHSEED=", StringComparison.Ordinal));
+        Assert.Contains("PYTHONHASHSEED=7", WorkerEnvironment.Build([], hashSeed: 7));
+        Assert.Contains("PYTHONHASHSEED=random", WorkerEnvironment.Build(["PYTHONHASHSEED=random"], hashSeed: 7));
     }
 
     [Fact]

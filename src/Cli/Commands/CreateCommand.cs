@@ -96,13 +96,13 @@ internal static class CreateCommand
     {
         if (invocation.Parsed.GetValue(From) is { } parent)
             return await RunLayer(invocation, parent, cancellation).ConfigureAwait(false);
-        var request = BuildRequest(invocation.Parsed);
+        var store = HostStore.Open(invocation.StoreDirectory);
+        var request = BuildRequest(invocation);
         var holds = invocation.Parsed.GetValue(WorkerHolder.Option);
         if (request.KeepRunning && request.Pid is null && !holds)
             return await WorkerHolder.Start(cancellation).ConfigureAwait(false);
         if (holds)
             WorkerHolder.LeaveTerminal();
-        var store = HostStore.Open(invocation.StoreDirectory);
         using var creator = new SnapshotCreator(store);
         var created = await CreateProgressLines.Run(invocation, progress => Task.Run(() => creator.Create(request, progress, cancellation))).ConfigureAwait(false);
         Print(invocation, request.Name, created);
@@ -141,8 +141,10 @@ internal static class CreateCommand
             Print(report);
     }
 
-    private static CreateRequest BuildRequest(ParseResult parsed)
+    private static CreateRequest BuildRequest(Invocation invocation)
     {
+        var parsed = invocation.Parsed;
+        var aslr = parsed.GetValue(Aslr);
         Durations.TryParse(parsed.GetRequiredValue(Timeout), out var timeout);
         return new CreateRequest
         {
@@ -151,10 +153,10 @@ internal static class CreateCommand
             Command = parsed.GetValue(Worker) ?? [],
             Ready = ReadinessSpec.Parse(parsed.GetValue(Ready) ?? "channel"),
             Timeout = timeout,
-            Environment = WorkerEnvironment.Build(parsed.GetValue(Environment) ?? []),
+            Environment = WorkerEnvironment.Build(parsed.GetValue(Environment) ?? [], aslr || parsed.GetValue(Pid) is not null ? null : HashSeed.Of(invocation.StoreDirectory)),
             WorkingDirectory = Path.GetFullPath(parsed.GetValue(WorkingDirectory) ?? "."),
             KeepRunning = parsed.GetValue(KeepRunning),
-            Aslr = parsed.GetValue(Aslr),
+            Aslr = aslr,
         };
     }
 
