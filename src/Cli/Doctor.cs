@@ -58,7 +58,7 @@ internal static class Doctor
         yield return Wanted(features.TimerRestoreIds, "workers with POSIX timers", "Linux 6.15 or later");
         yield return Wanted(features.Collapse, "fast forks of large templates", "Linux 6.1 or later, transparent huge pages on");
         yield return Wanted(features.HugePages, "fast forks of large templates", "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled");
-        yield return Wanted(features.Userfaultfd, "filling templates on demand (not used yet)", "sysctl vm.unprivileged_userfaultfd=1, or CAP_SYS_PTRACE");
+        yield return Wanted(features.Userfaultfd, "starting clones of large snapshots before their memory is loaded", "run with CAP_SYS_PTRACE; without it snapshots are loaded whole");
     }
 
     private static IEnumerable<CheckRow> Limits(IReadOnlyList<HostLimit> limits)

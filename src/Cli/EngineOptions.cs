@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Snapshots.Cli.Text;
+using Snapshots.Linux;
 using Snapshots.RestorePool;
 
 namespace Snapshots.Cli;
@@ -29,9 +30,12 @@ internal static class EngineOptions
     {
         ParkedClones = parsed.GetRequiredValue<int>(Parked),
         HostClocks = parsed.GetValue<bool>(HostClocks),
-        LazyFromBytes = parsed.GetValue<string?>(LazyFrom) is { } text && TryParse(text, out var bytes) ? bytes : RestoreOptions.DefaultLazyFromBytes,
+        LazyFromBytes = parsed.GetValue<string?>(LazyFrom) is { } text && TryParse(text, out var bytes) ? bytes : DefaultLazyFrom(),
         PrefaultedPages = (ulong)parsed.GetRequiredValue<int>(Prefault),
     };
+
+    /// <summary>Whoever asks for it where it cannot be had is refused; whoever does not ask has snapshots loaded whole there (doctor tells).</summary>
+    private static long? DefaultLazyFrom() => KernelFeatures.Probe().Userfaultfd.Available ? RestoreOptions.DefaultLazyFromBytes : null;
 
     private static Option<string?> CreateLazyFrom()
     {

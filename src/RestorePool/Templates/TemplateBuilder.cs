@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Snapshots.Images;
 using Snapshots.Images.V1;
+using Snapshots.Linux;
 using Snapshots.Linux.Syscalls;
 using Snapshots.Programs;
 using Snapshots.RestorePool.ForkDetection;
@@ -63,6 +64,8 @@ internal sealed class TemplateBuilder(RestoreOptions options)
                 using (image)
                     return BuildWhole(image.Image, name);
             }
+            if (KernelFeatures.Probe().Userfaultfd is { Available: false } missing)
+                throw new RestoreUnsupportedException($"clones that run before their memory is there need userfaultfd, which this host refuses ({missing.Detail}): run with CAP_SYS_PTRACE, or load snapshots whole with --lazy-from never");
             using var contents = new EagerContents(manifest.Processes[0], eager, image.Image.Pages);
             // Reads files of the whole runtime, which nobody may have read since the host came up: beside the rest.
             var forkDetection = Task.Run(() => ForkDetectionPlan.For(manifest));
